@@ -1,0 +1,1 @@
+//! What Turnstile's three proxies share. The core names no protocol. Kind: wiring.

@@ -1,0 +1,2 @@
+//! Kind: wiring.
+fn main() {}
