@@ -1,1 +1,3 @@
 //! What Turnstile's three proxies share. The core names no protocol. Kind: wiring.
+
+pub mod net;
