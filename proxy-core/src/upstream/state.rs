@@ -1,0 +1,143 @@
+//! What must outlive a restart: the last epoch, in a file of the state folder. Kind: driver.
+//!
+//! Without it a router that restarts while only a returned old primary is up would believe that one. The file is
+//! small JSON, replaced as a whole (write aside, fsync, rename, fsync of the folder), so a crash leaves the old or
+//! the new one, never half. Where the folder can't be written the router goes on with its memory alone, warns, and
+//! counts: no folder is worth an outage. A file that is there but can't be read is an error: guessing "no epoch"
+//! would open the very gap that the file closes.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use prometheus::{IntCounter, Opts, Registry};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+/// The file's name within the state folder.
+const FILE: &str = "topology.json";
+
+/// Nothing that we wrote is larger; more is not our file.
+const MAX_LEN: u64 = 64 * 1024;
+
+/// The last epoch that was published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Which history the epoch counts: PostgreSQL's system identifier, the name of a Redis master.
+    pub lineage: String,
+    /// The last epoch.
+    pub epoch: u64,
+    /// Who was primary, as an address.
+    pub primary: String,
+}
+
+/// A state file that is there but of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// It can't be read.
+    #[error("state file {}: {source}; make it readable, or run once with --forget-epoch", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It can't be understood.
+    #[error("state file {}: {source}; restore it, or run once with --forget-epoch", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// The last epoch, in memory and in its file.
+#[derive(Debug)]
+pub struct State {
+    path: PathBuf,
+    remembered: Option<Remembered>,
+    failures: IntCounter,
+}
+
+impl State {
+    /// Reads what an earlier run left in `dir`. Nothing there is a fresh start.
+    pub fn open(dir: &Path, registry: &Registry) -> Result<Self, Unusable> {
+        let path = dir.join(FILE);
+        let remembered = read(&path)?;
+        Ok(Self { path, remembered, failures: failures(registry) })
+    }
+
+    /// Removes what an earlier run left in `dir`: the operator's `--forget-epoch`, to be called before `open`.
+    /// Says whether there was anything.
+    pub fn forget(dir: &Path) -> io::Result<bool> {
+        match fs::remove_file(dir.join(FILE)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The last epoch that was published, by this run or an earlier one.
+    pub const fn remembered(&self) -> Option<&Remembered> {
+        self.remembered.as_ref()
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Remembers, on disk first. Blocks for one fsync when something changed, which is once per failover.
+    pub fn remember(&mut self, now: Remembered) {
+        if self.remembered.as_ref() == Some(&now) {
+            return;
+        }
+        if let Err(error) = replace(&self.path, &now) {
+            self.failures.inc();
+            warn!(path = %self.path.display(), %error, "the epoch is kept in memory only: its file can't be written");
+        }
+        self.remembered = Some(now);
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Remembered>, Unusable> {
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Unusable::Unreadable { path: path.into(), source }),
+    };
+    let damaged = |source| Unusable::Damaged { path: path.into(), source };
+    serde_json::from_str(&text).map(Some).map_err(damaged)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    use io::Read;
+    let mut text = String::new();
+    File::open(path)?.take(MAX_LEN).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Write aside, sync, rename, sync the folder: see rename(2) and fsync(2) for why each of them.
+fn replace(path: &Path, value: &Remembered) -> io::Result<()> {
+    let aside = path.with_extension("json.new");
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    fs::create_dir_all(dir)?;
+    let mut file = File::create(&aside)?;
+    file.write_all(&serde_json::to_vec_pretty(value)?)?;
+    file.sync_all()?;
+    fs::rename(&aside, path)?;
+    File::open(dir)?.sync_all()
+}
+
+/// Registered once per process; a second `State` in the same registry counts on its own.
+fn failures(registry: &Registry) -> IntCounter {
+    let opts = Opts::new("proxy_state_write_failures_total", "Times the state file could not be written");
+    let counter = IntCounter::with_opts(opts).expect("the name above is a valid metric name");
+    if let Err(error) = registry.register(Box::new(counter.clone())) {
+        warn!(%error, "metric of the state file is not exported");
+    }
+    counter
+}
