@@ -1,1 +1,6 @@
 //! What Turnstile's three proxies share. The core names no protocol. Kind: wiring.
+
+pub mod drain;
+pub mod error;
+pub mod metrics;
+pub mod tasks;
