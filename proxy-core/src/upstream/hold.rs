@@ -14,7 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use serde::Serialize;
 use tokio::{
     sync::watch,
@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::topology::Topology;
-use crate::backoff::fraction;
+use crate::{backoff::fraction, metrics::Registry};
 
 /// The bounds of the waiting room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,17 +86,14 @@ pub struct HoldMetrics {
 }
 
 impl HoldMetrics {
-    /// Registers `proxy_hold_current`, `proxy_hold_total` and `proxy_hold_refused_total{reason}`.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let current = IntGauge::new("proxy_hold_current", "Clients waiting for a primary now")?;
-        let total = IntCounter::new("proxy_hold_total", "Times a client waited for a primary")?;
-        let refused =
-            Opts::new("proxy_hold_refused_total", "Times a client could not wait (on) for a primary");
-        let refused = IntCounterVec::new(refused, &["reason"])?;
-        registry.register(Box::new(current.clone()))?;
-        registry.register(Box::new(total.clone()))?;
-        registry.register(Box::new(refused.clone()))?;
-        Ok(Self { current, total, refused })
+    /// The families `held_current`, `held_total` and `hold_refused_total{reason}`.
+    pub fn new(registry: &Registry) -> Self {
+        let refused = "Times a client could not wait, or not long enough, for a primary";
+        Self {
+            current: registry.gauge("held_current", "Clients that wait for a primary now"),
+            total: registry.counter("held_total", "Times a client began to wait for a primary"),
+            refused: registry.counter_vec("hold_refused_total", refused, &["reason"]),
+        }
     }
 
     fn refused(&self, reason: &str) {
@@ -216,17 +213,17 @@ impl Held {
         deadline: Instant,
         mut good: impl FnMut(&Topology) -> bool,
     ) -> Result<Arc<Topology>, TimedOut> {
-        let mut leaving = true;
+        let mut may_go = true;
         loop {
             let seen = Arc::clone(&topology.borrow_and_update());
-            if good(&seen) && leaving {
-                return Ok(seen);
-            }
-            leaving = good(&seen);
-            if leaving {
-                self.linger(&seen, deadline).await;
-            } else {
+            if !good(&seen) {
                 self.news(topology, deadline).await?;
+                may_go = false;
+            } else if may_go {
+                return Ok(seen);
+            } else {
+                self.linger(&seen, deadline).await;
+                may_go = true;
             }
         }
     }

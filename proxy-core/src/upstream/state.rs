@@ -12,9 +12,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use prometheus::{IntCounter, Opts, Registry};
+use prometheus::IntCounter;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
+
+use crate::metrics::Registry;
 
 /// The file's name within the state folder.
 const FILE: &str = "topology.json";
@@ -132,12 +134,6 @@ fn replace(path: &Path, value: &Remembered) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Registered once per process; a second `State` in the same registry counts on its own.
 fn failures(registry: &Registry) -> IntCounter {
-    let opts = Opts::new("proxy_state_write_failures_total", "Times the state file could not be written");
-    let counter = IntCounter::with_opts(opts).expect("the name above is a valid metric name");
-    if let Err(error) = registry.register(Box::new(counter.clone())) {
-        warn!(%error, "metric of the state file is not exported");
-    }
-    counter
+    registry.counter("state_write_failures_total", "Times the state file could not be written")
 }
