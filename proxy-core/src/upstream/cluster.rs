@@ -131,3 +131,123 @@ fn candidates(endpoints: &[Arc<Endpoint>], now: Instant) -> impl Iterator<Item =
         in_flight: endpoint.in_flight(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::upstream::{Admin, Outcome};
+
+    fn addr(port: u16) -> Addr {
+        format!("127.0.0.1:{port}").parse().unwrap()
+    }
+
+    /// A cluster whose endpoints, at ports from 1 on, have these weights and are all up.
+    fn cluster(weights: &[u16], now: Instant) -> Cluster {
+        let cluster = Cluster::new("test", []);
+        cluster.update((1..).map(addr).zip(weights.iter().copied()), Rules::default(), now);
+        for endpoint in cluster.endpoints().iter() {
+            endpoint.observe(Ok::<(), &str>(()), now);
+        }
+        cluster
+    }
+
+    fn ports(cluster: &Cluster) -> Vec<String> {
+        cluster.endpoints().iter().map(|endpoint| endpoint.addr().to_string()).collect()
+    }
+
+    #[test]
+    fn who_stays_keeps_its_state() {
+        let now = Instant::now();
+        let cluster = cluster(&[1, 1], now);
+        let stays = cluster.find(&addr(2)).unwrap();
+        let _work = stays.enter();
+        cluster.update([(addr(2), 7), (addr(3), 1)], Rules::default(), now);
+        assert!(cluster.contains(&stays) && stays.eligible());
+        assert_eq!((stays.weight(), stays.in_flight()), (7, 1));
+        assert_eq!(ports(&cluster), ["127.0.0.1:2", "127.0.0.1:3"]);
+        assert!(!cluster.find(&addr(3)).unwrap().eligible(), "who is new is unchecked");
+    }
+
+    #[test]
+    fn an_address_named_twice_counts_once() {
+        let cluster = Cluster::new("test", []);
+        cluster.update([(addr(1), 1), (addr(2), 1), (addr(1), 5)], Rules::default(), Instant::now());
+        assert_eq!(ports(&cluster), ["127.0.0.1:1", "127.0.0.1:2"]);
+        assert_eq!(cluster.find(&addr(1)).unwrap().weight(), 5);
+    }
+
+    #[test]
+    fn another_endpoint_at_the_same_address_is_another() {
+        let now = Instant::now();
+        let cluster = cluster(&[1], now);
+        let first = cluster.find(&addr(1)).unwrap();
+        cluster.update([], Rules::default(), now);
+        cluster.update([(addr(1), 1)], Rules::default(), now);
+        assert!(!cluster.contains(&first));
+    }
+
+    #[test]
+    fn a_change_is_heard() {
+        let cluster = cluster(&[1], Instant::now());
+        let changes = cluster.changes();
+        assert!(!changes.has_changed().unwrap());
+        cluster.set([]);
+        assert!(changes.has_changed().unwrap());
+    }
+
+    #[test]
+    fn work_is_counted_from_the_pick_to_its_end() {
+        let now = Instant::now();
+        let cluster = cluster(&[1, 1], now);
+        let first = cluster.pick(Policy::LeastInFlight, 0, now).unwrap();
+        let second = cluster.pick(Policy::LeastInFlight, 0, now).unwrap();
+        assert_ne!(first.endpoint().addr(), second.endpoint().addr());
+        first.settle(Outcome::Unreachable, now);
+        assert_eq!(cluster.eligible(), 1);
+        drop(second);
+        assert!(cluster.endpoints().iter().all(|endpoint| endpoint.in_flight() == 0));
+    }
+
+    #[test]
+    fn picks_are_in_proportion_to_the_weights() {
+        let check = |policy| {
+            let now = Instant::now();
+            let cluster = cluster(&[1, 2, 5], now);
+            let work: Vec<_> =
+                (0..800).map(|_| cluster.pick(policy, fastrand::u64(..), now).unwrap()).collect();
+            let shares: Vec<_> = cluster.endpoints().iter().map(|endpoint| endpoint.in_flight()).collect();
+            for (share, expected) in shares.iter().zip([100, 200, 500]) {
+                assert!(share.abs_diff(expected) <= expected / 10, "{policy:?}, {}: {shares:?}", work.len());
+            }
+        };
+        check(Policy::RoundRobin);
+        check(Policy::LeastInFlight);
+    }
+
+    proptest! {
+        #[test]
+        fn who_is_not_eligible_is_never_picked(
+            states in proptest::collection::vec((any::<bool>(), 0u8..3, 1u16..9), 0..7),
+            randoms in proptest::collection::vec(any::<u64>(), 1..20),
+        ) {
+            let now = Instant::now();
+            let weights: Vec<_> = states.iter().map(|state| state.2).collect();
+            let cluster = cluster(&weights, now);
+            for (endpoint, &(up, admin, _)) in cluster.endpoints().iter().zip(&states) {
+                if !up {
+                    endpoint.lower("test", now);
+                }
+                endpoint.set_admin([Admin::Ready, Admin::Drain, Admin::Maint][usize::from(admin)]);
+            }
+            for random in randoms {
+                for policy in [Policy::RoundRobin, Policy::LeastInFlight, Policy::TwoChoices] {
+                    let picked = cluster.pick(policy, random, now);
+                    prop_assert_eq!(picked.is_some(), cluster.eligible() > 0);
+                    prop_assert!(picked.is_none_or(|work| work.endpoint().eligible()));
+                }
+            }
+        }
+    }
+}

@@ -252,7 +252,7 @@ mod tests {
         let story = async {
             sleep(20 * MS).await;
             scene.sicken(1);
-            sleep(1000 * MS).await; // the next beat: the first failure
+            sleep(1005 * MS).await; // the next beat: the first failure
             assert_eq!(scene.health(1), Health::Falling(1));
             sleep(120 * MS).await; // two fast ones, 10 ms each
             assert_eq!(scene.health(1), Health::Down);

@@ -8,7 +8,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -61,6 +61,8 @@ pub enum Unusable {
 pub struct State {
     path: PathBuf,
     remembered: Option<Remembered>,
+    /// The file says what `remembered` says.
+    on_disk: bool,
     failures: IntCounter,
 }
 
@@ -69,7 +71,7 @@ impl State {
     pub fn open(dir: &Path, registry: &Registry) -> Result<Self, Unusable> {
         let path = dir.join(FILE);
         let remembered = read(&path)?;
-        Ok(Self { path, remembered, failures: failures(registry) })
+        Ok(Self { path, remembered, on_disk: true, failures: failures(registry) })
     }
 
     /// Removes what an earlier run left in `dir`: the operator's `--forget-epoch`, to be called before `open`.
@@ -92,16 +94,20 @@ impl State {
         &self.path
     }
 
-    /// Remembers, on disk first. Blocks for one fsync when something changed, which is once per failover.
+    /// Remembers, on disk first. Blocks for one fsync when something changed, which is once per failover; what
+    /// could not be written is tried again with the next call.
     pub fn remember(&mut self, now: Remembered) {
-        if self.remembered.as_ref() == Some(&now) {
+        if self.on_disk && self.remembered.as_ref() == Some(&now) {
             return;
         }
-        if let Err(error) = replace(&self.path, &now) {
-            self.failures.inc();
-            warn!(path = %self.path.display(), %error, "the epoch is kept in memory only: its file can't be written");
-        }
+        let written = replace(&self.path, &now).inspect_err(|error| self.unwritten(error));
+        self.on_disk = written.is_ok();
         self.remembered = Some(now);
+    }
+
+    fn unwritten(&self, error: &io::Error) {
+        self.failures.inc();
+        warn!(path = %self.path.display(), %error, "the epoch is kept in memory only: its file can't be written");
     }
 }
 
@@ -116,7 +122,6 @@ fn read(path: &Path) -> Result<Option<Remembered>, Unusable> {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    use io::Read;
     let mut text = String::new();
     File::open(path)?.take(MAX_LEN).read_to_string(&mut text)?;
     Ok(text)
@@ -136,4 +141,93 @@ fn replace(path: &Path, value: &Remembered) -> io::Result<()> {
 
 fn failures(registry: &Registry) -> IntCounter {
     registry.counter("state_write_failures_total", "Times the state file could not be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry() -> Registry {
+        Registry::new("test", "0")
+    }
+
+    fn remembered(epoch: u64) -> Remembered {
+        Remembered { lineage: "7301".into(), epoch, primary: "127.0.0.1:5432".into() }
+    }
+
+    fn reopened(dir: &Path) -> Option<Remembered> {
+        State::open(dir, &registry()).unwrap().remembered().cloned()
+    }
+
+    #[test]
+    fn what_is_remembered_outlives_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::open(dir.path(), &registry()).unwrap();
+        assert_eq!(state.remembered(), None);
+        state.remember(remembered(3));
+        state.remember(remembered(4));
+        assert_eq!(reopened(dir.path()), Some(remembered(4)));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left aside");
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("lib/pg-router");
+        State::open(&deep, &registry()).unwrap().remember(remembered(1));
+        assert_eq!(reopened(&deep), Some(remembered(1)));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!State::forget(dir.path()).unwrap(), "nothing was there");
+        State::open(dir.path(), &registry()).unwrap().remember(remembered(1));
+        assert!(State::forget(dir.path()).unwrap());
+        assert_eq!(reopened(dir.path()), None);
+    }
+
+    /// A plain file where the folder should be fails for root too, whom permissions don't stop.
+    #[test]
+    fn an_unwritable_folder_costs_a_count_and_not_the_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::open(&dir.path().join("state"), &registry()).unwrap();
+        fs::write(dir.path().join("state"), "in the way").unwrap();
+        state.remember(remembered(5));
+        assert_eq!((state.remembered(), state.failures.get()), (Some(&remembered(5)), 1));
+    }
+
+    #[test]
+    fn an_unwritten_memory_is_written_with_the_next_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let way = dir.path().join("state");
+        let mut state = State::open(&way, &registry()).unwrap();
+        fs::write(&way, "in the way").unwrap();
+        state.remember(remembered(5));
+        fs::remove_file(&way).unwrap();
+        state.remember(remembered(5));
+        assert_eq!(reopened(&way), Some(remembered(5)), "the same epoch, published again, mends the file");
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_names_itself_and_the_remedy() {
+        let check = |text: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(FILE), text).unwrap();
+            let error = State::open(dir.path(), &registry()).unwrap_err().to_string();
+            assert!(error.contains(FILE) && error.contains("--forget-epoch"), "{text:?}: {error}");
+        };
+        check("");
+        check("{\"lineage\": \"7301\", \"epoch\": -1, \"primary\": \"a\"}");
+        check("{\"lineage\": \"7301\", \"epoch\": 3");
+        check(&" ".repeat(100_000));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(FILE)).unwrap();
+        let error = State::open(dir.path(), &registry()).unwrap_err();
+        assert!(matches!(error, Unusable::Unreadable { .. }), "{error}");
+    }
 }
