@@ -3,4 +3,5 @@
 pub mod drain;
 pub mod error;
 pub mod metrics;
+pub mod net;
 pub mod tasks;
