@@ -2,6 +2,7 @@
 
 pub mod drain;
 pub mod error;
+pub mod listener;
 pub mod metrics;
 pub mod net;
 pub mod tasks;
