@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod drain;
 pub mod error;
+pub mod listener;
 pub mod metrics;
 pub mod net;
 pub mod tasks;
