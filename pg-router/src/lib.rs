@@ -1,1 +1,3 @@
 //! PostgreSQL router. Kind: wiring.
+
+pub mod wire;
