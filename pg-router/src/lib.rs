@@ -1,1 +1,4 @@
 //! PostgreSQL router. Kind: wiring.
+
+pub mod statement;
+pub mod topology;
