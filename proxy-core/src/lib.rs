@@ -1,1 +1,9 @@
 //! What Turnstile's three proxies share. The core names no protocol. Kind: wiring.
+
+pub mod backoff;
+pub mod drain;
+pub mod error;
+pub mod metrics;
+pub mod net;
+pub mod tasks;
+pub mod upstream;
