@@ -3,8 +3,11 @@
 pub mod backoff;
 pub mod drain;
 pub mod error;
+pub mod link;
 pub mod listener;
 pub mod metrics;
 pub mod net;
+pub mod session;
 pub mod tasks;
 pub mod upstream;
+pub mod worker;

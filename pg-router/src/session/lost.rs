@@ -17,7 +17,7 @@ use proxy_core::session::{Ending, Loss, Then};
 use super::ledger::{Kind, Ledger, Unit};
 use super::stand_in::{Apology, StandIn};
 use super::{Fatal, Server, Session, Status, count};
-use crate::statement::{self, Ends};
+use crate::statement::{self, Ending as Ends};
 use crate::wire::error::{Report, put_error};
 use crate::wire::{backend, frame, frontend};
 
@@ -122,7 +122,9 @@ impl Session {
         let mut ledger = std::mem::take(&mut server.ledger);
         let fatal = server.fatal.take();
         let ours = ledger.units().take_while(|unit| unit.kind.is_ours()).count();
-        (0..ours).for_each(|_| drop(ledger.settle()));
+        for _ in 0..ours {
+            ledger.settle();
+        }
         if keeps {
             return self.end_with_server(&ledger, client, fatal);
         }
@@ -200,6 +202,9 @@ impl Session {
         }
         self.break_off(unit, client, &apology.unwrap_or_default(), in_transaction);
         let behind = kept.and_then(|kept| kept.get(unit.bytes..)).unwrap_or_default();
+        if !behind.is_empty() {
+            (self.left, self.dropping) = (0, false); // a message under way begins anew
+        }
         behind.to_vec()
     }
 

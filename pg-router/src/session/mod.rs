@@ -21,16 +21,19 @@ mod downstream;
 mod upstream;
 
 use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use proxy_core::link::Outbox;
-use proxy_core::session::{Ending, Then};
+use proxy_core::session::{Ending, Loss, Machine, Port, Step, Then};
 use proxy_core::upstream::Endpoint;
+use proxy_core::upstream::pool::{Connect, Refusal};
 
 use crate::wire::backend::Status;
 use crate::wire::error::{Report, put_error};
-use ledger::Ledger;
+use crate::wire::frontend;
+use ledger::{Kind, Ledger};
 use stand_in::StandIn;
 use vars::Vars;
 
@@ -136,7 +139,58 @@ fn count(cell: &Cell<u64>, n: usize) {
     cell.set(cell.get() + n as u64);
 }
 
-/// A client's session.
+/// A client's session. `C` opens its server connections.
+pub struct Conversation<C> {
+    session: Session,
+    opens: PhantomData<C>,
+}
+
+impl<C> Conversation<C> {
+    /// A session over connections that `C` opens.
+    pub fn new(session: Session) -> Self {
+        Self { session, opens: PhantomData }
+    }
+}
+
+impl<C: Connect<State = Server>> Machine for Conversation<C> {
+    type Connect = C;
+
+    #[inline]
+    fn downstream(&mut self, input: &[u8], client: &mut Outbox, server: Option<Port<'_, Server>>) -> Step {
+        self.session.on_client(input, client, server)
+    }
+
+    #[inline]
+    fn upstream(&mut self, input: &[u8], client: &mut Outbox, server: Port<'_, Server>) -> Step {
+        self.session.on_server(input, client, server)
+    }
+
+    fn attached(&mut self, server: Port<'_, Server>) {
+        self.session.on_lease(server);
+    }
+
+    fn lost(&mut self, loss: Loss, client: &mut Outbox, server: &mut Server) -> (Vec<u8>, Then) {
+        self.session.on_loss(loss, client, server)
+    }
+
+    fn refused(&mut self, refusal: &Refusal, client: &mut Outbox) -> Then {
+        self.session.on_refusal(refusal, client)
+    }
+
+    fn gave_up(&mut self) -> bool {
+        self.session.handle.cancelled.take()
+    }
+
+    fn drain(&mut self, client: &mut Outbox) -> Then {
+        self.session.on_drain(client)
+    }
+
+    fn hung_up(&mut self) -> Ending {
+        if self.session.at_boundary() { Ending::Finished } else { Ending::Aborted }
+    }
+}
+
+/// A client's session, whoever opens its server connections.
 pub struct Session {
     id: u64,
     mode: Mode,
@@ -186,12 +240,54 @@ impl Session {
         Then::Close(Ending::Protocol)
     }
 
+    /// A server connection is ours for a while: it is made to look like the one that the client had before.
+    fn on_lease(&mut self, server: Port<'_, Server>) {
+        let Port { state, outbox } = server;
+        *self.handle.target.borrow_mut() = Some(state.target.clone());
+        self.handle.cancelled.set(false);
+        if state.marked_by.is_some_and(|id| id != self.id) {
+            frontend::put_query(outbox.buffer(), "DISCARD ALL");
+            state.ledger.owe_ours(Kind::Reset);
+            state.vars = state.initial.clone();
+            state.marked_by = None;
+        }
+        if state.vars.is(&self.vars) || state.vars == self.vars {
+            return;
+        }
+        if self.vars.put_changes(&state.vars, outbox.buffer()) {
+            state.ledger.owe_ours(Kind::Adjust);
+        }
+        state.vars = self.vars.clone();
+    }
+
+    /// No server connection can be had: the waiting request is answered with the reason.
+    fn on_refusal(&mut self, refusal: &Refusal, client: &mut Outbox) -> Then {
+        count(&self.tally.refused, 1);
+        self.stand_in = match refusal {
+            Refusal::Denied(answer) => {
+                client.push(answer);
+                return Then::Close(Ending::Upstream);
+            }
+            Refusal::NoUpstream => StandIn::refuse("57P03", "there is no primary to execute this"),
+            Refusal::HoldFull => StandIn::refuse("57P03", "there is no primary, and too many wait for one already"),
+            Refusal::TimedOut => StandIn::refuse("53300", "no server connection became free in time"),
+            Refusal::Cancelled => StandIn::refuse("57014", "canceling statement due to user request"),
+        };
+        Then::Again
+    }
+
+    fn on_drain(&mut self, client: &mut Outbox) -> Then {
+        if !self.at_boundary() {
+            return Then::Again;
+        }
+        let report = Report::fatal("57P01", "terminating connection: the router is shutting down");
+        put_error(client.buffer(), &report.hint("Connect again."));
+        Then::Close(Ending::Drained)
+    }
+
     /// The server connection is no longer ours.
     fn let_go(&mut self) {
         self.handle.target.take();
         self.pinned = false;
     }
 }
-
-#[cfg(test)]
-mod tests;

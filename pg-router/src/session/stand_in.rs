@@ -12,13 +12,19 @@ use proxy_core::link::Outbox;
 use proxy_core::session::{Ending, Step, Then};
 
 use super::{Session, Status};
-use crate::statement::{self, Verb};
+use crate::statement::{self, PlainEnd};
 use crate::wire::error::{Report, put_error};
-use crate::wire::frame::Header;
+use crate::wire::frame::{HEADER, Header};
 use crate::wire::{backend, frontend};
 
 /// A statement of at most this size is read to see whether it ends the transaction; ROLLBACK is short.
 const READ: usize = 1024;
+
+/// ParameterDescription of a statement without parameters.
+const NO_PARAMETERS: [u8; 7] = *b"t\0\0\0\x06\0\0";
+
+/// NoData: the statement returns no rows.
+const NO_DATA: [u8; 5] = *b"n\0\0\0\x04";
 
 /// Who answers.
 #[derive(Debug, Default)]
@@ -29,7 +35,7 @@ pub(super) enum StandIn {
     /// A transaction has failed with its server. The apology is still to be made.
     Failed(Option<Apology>),
     /// As above, and a COMMIT or ROLLBACK is under way in extended messages.
-    Ending(Option<Apology>, Verb),
+    Ending(Option<Apology>, PlainEnd),
     /// Nothing can be executed now.
     Refuse(Apology),
     /// An error was sent inside of extended messages; they are ignored up to Sync (documentation, 55.2.3).
@@ -104,25 +110,30 @@ impl Session {
         match (header.tag, &self.stand_in) {
             (b'S', _) => self.answer_sync(out),
             (_, StandIn::SkipToSync(_)) | (b'd' | b'c' | b'f' | b'H', _) => {}
-            (b'Q' | b'F', _) => self.answer_query(verb(message), out),
+            (b'Q' | b'F', _) => self.answer_query(plain_end(message), out),
             (_, StandIn::Ending(..)) => self.answer_ending(header.tag, message, out),
-            (b'P', StandIn::Failed(apology)) if verb(message).is_some() => {
-                let verb = verb(message).unwrap_or(Verb::Other);
-                self.stand_in = StandIn::Ending(apology.clone(), verb);
-                out.extend_from_slice(&backend::PARSE_COMPLETE);
-            }
             (b'C', _) => out.extend_from_slice(&backend::CLOSE_COMPLETE),
-            _ => {
-                let status = self.refuse_statement(out);
-                self.stand_in = StandIn::SkipToSync(status);
-            }
+            (b'P', StandIn::Failed(apology)) => match plain_end(message) {
+                Some(end) => {
+                    self.stand_in = StandIn::Ending(apology.clone(), end);
+                    out.extend_from_slice(&backend::PARSE_COMPLETE);
+                }
+                None => self.refuse_message(out),
+            },
+            _ => self.refuse_message(out),
         }
     }
 
+    /// An error inside of extended messages.
+    fn refuse_message(&mut self, out: &mut Vec<u8>) {
+        let status = self.refuse_statement(out);
+        self.stand_in = StandIn::SkipToSync(status);
+    }
+
     /// A whole request in one message.
-    fn answer_query(&mut self, verb: Option<Verb>, out: &mut Vec<u8>) {
-        let status = match (verb, &self.stand_in) {
-            (Some(verb), StandIn::Failed(_)) => self.end_transaction(verb, out),
+    fn answer_query(&mut self, end: Option<PlainEnd>, out: &mut Vec<u8>) {
+        let status = match (end, &self.stand_in) {
+            (Some(end), StandIn::Failed(_)) => self.end_transaction(end, out),
             _ => self.refuse_statement(out),
         };
         self.ready(status, out);
@@ -133,23 +144,20 @@ impl Session {
         match tag {
             b'B' => out.extend_from_slice(&backend::BIND_COMPLETE),
             b'D' => {
-                if message.is_some_and(|message| message.get(5) == Some(&b'S')) {
-                    out.extend_from_slice(&backend::NO_PARAMETERS);
+                if message.is_some_and(|message| message.get(HEADER) == Some(&b'S')) {
+                    out.extend_from_slice(&NO_PARAMETERS);
                 }
-                out.extend_from_slice(&backend::NO_DATA);
+                out.extend_from_slice(&NO_DATA);
             }
             b'E' => {
-                if let StandIn::Ending(apology, verb) = std::mem::take(&mut self.stand_in) {
+                if let StandIn::Ending(apology, end) = std::mem::take(&mut self.stand_in) {
                     self.stand_in = StandIn::Failed(apology);
-                    let status = self.end_transaction(verb, out);
+                    let status = self.end_transaction(end, out);
                     self.stand_in = StandIn::SkipToSync(status);
                 }
             }
             b'C' => out.extend_from_slice(&backend::CLOSE_COMPLETE),
-            _ => {
-                let status = self.refuse_statement(out);
-                self.stand_in = StandIn::SkipToSync(status);
-            }
+            _ => self.refuse_message(out),
         }
     }
 
@@ -167,9 +175,9 @@ impl Session {
 
     /// COMMIT or ROLLBACK of a transaction that is gone. A first COMMIT fails aloud: its client believes that all went
     /// well, and few read the tag that says ROLLBACK.
-    fn end_transaction(&mut self, verb: Verb, out: &mut Vec<u8>) -> Status {
+    fn end_transaction(&mut self, end: PlainEnd, out: &mut Vec<u8>) -> Status {
         match &self.stand_in {
-            StandIn::Failed(Some(apology)) if verb == Verb::Commit => apology.put(out),
+            StandIn::Failed(Some(apology)) if end == PlainEnd::Commit => apology.put(out),
             _ => backend::put_command_complete(out, "ROLLBACK"),
         }
         Status::Idle
@@ -205,13 +213,12 @@ fn in_failed_transaction() -> Apology {
 }
 
 /// COMMIT or ROLLBACK, if that is all that the message says.
-fn verb(message: Option<&[u8]>) -> Option<Verb> {
+fn plain_end(message: Option<&[u8]>) -> Option<PlainEnd> {
     let message = message?;
-    let body = message.get(5..)?;
-    let sql = match message[0] {
-        b'Q' => frontend::query(body).ok()?,
-        b'P' => frontend::parse(body).ok()?.query,
-        _ => return None,
-    };
-    Some(statement::verb(sql)).filter(|verb| *verb != Verb::Other)
+    let body = message.get(HEADER..)?;
+    match message[0] {
+        b'Q' => statement::plain_end(frontend::query(body).ok()?),
+        b'P' => statement::plain_end(frontend::parse(body).ok()?.query),
+        _ => None,
+    }
 }

@@ -85,9 +85,18 @@ pub enum Role {
     Replica,
 }
 
+impl Role {
+    fn has_target(self, topology: &Topology) -> bool {
+        match self {
+            Self::Primary => topology.primary.is_some(),
+            Self::Replica => topology.replicas.eligible() > 0,
+        }
+    }
+}
+
 /// A pool's limits.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct PoolLimits {
     /// Which endpoints.
     pub role: Role,
     /// How one is picked of several.
@@ -126,7 +135,7 @@ impl<S> Conn<S> {
 pub struct Pool<C: Connect> {
     me: Weak<Self>,
     connect: C,
-    limits: Limits,
+    limits: PoolLimits,
     permits: Arc<Permits>,
     hold: Arc<Hold>,
     scratch: Scratch,
@@ -218,7 +227,7 @@ impl<C: Connect> Pool<C> {
     /// It looks after itself on the current worker until it is dropped.
     pub fn new(
         connect: C,
-        limits: Limits,
+        limits: PoolLimits,
         permits: Arc<Permits>,
         hold: Arc<Hold>,
         scratch: Scratch,
@@ -309,11 +318,7 @@ impl<C: Connect> Pool<C> {
     }
 
     fn has_target(&self) -> bool {
-        let current = self.current.borrow();
-        match self.limits.role {
-            Role::Primary => current.primary.is_some(),
-            Role::Replica => current.replicas.has_eligible(),
-        }
+        self.limits.role.has_target(&self.current.borrow())
     }
 
     async fn held(&self, bytes: usize) -> Result<(), Refusal> {
@@ -323,10 +328,7 @@ impl<C: Connect> Pool<C> {
         let held = self.hold.enter(bytes).map_err(|_| Refusal::HoldFull)?;
         let mut topology = self.topology.clone();
         let role = self.limits.role;
-        let released = held.wait(&mut topology, |topology| match role {
-            Role::Primary => topology.primary.is_some(),
-            Role::Replica => topology.replicas.has_eligible(),
-        });
+        let released = held.wait_until(&mut topology, self.hold.deadline(), |topology| role.has_target(topology));
         released.await.map_err(|_| Refusal::NoUpstream)?;
         self.adopt_topology();
         Ok(())
@@ -374,10 +376,11 @@ impl<C: Connect> Pool<C> {
     }
 
     fn pick(&self) -> Option<(InFlight, u64)> {
+        let now = std::time::Instant::now();
         let current = self.current.borrow();
         let in_flight = match self.limits.role {
-            Role::Primary => current.primary.as_ref().map(Endpoint::enter),
-            Role::Replica => current.replicas.pick(self.limits.policy, fastrand::u64(..)),
+            Role::Primary => current.primary.as_ref().map(|primary| primary.enter()),
+            Role::Replica => current.replicas.pick(self.limits.policy, fastrand::u64(..), now),
         };
         in_flight.map(|in_flight| (in_flight, current.epoch))
     }
@@ -400,7 +403,7 @@ impl<C: Connect> Pool<C> {
             Failure::Unavailable(reason) => {
                 tracing::debug!(%reason, endpoint = %endpoint.addr(), "no upstream connection");
                 self.connect.suspect(endpoint);
-                let pause = self.backoff.borrow_mut().next(fastrand::f64());
+                let pause = self.backoff.borrow_mut().next_delay(fastrand::u32(..));
                 self.not_before.set(Some(Instant::now() + pause));
                 let pool = self.me.clone();
                 tasks::spawn_session(async move {
