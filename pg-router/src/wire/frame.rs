@@ -158,6 +158,12 @@ impl Inbox {
         self.buf.extend_from_slice(bytes);
     }
 
+    /// Whether a whole message is there.
+    pub fn is_ready(&self) -> Result<bool, FrameError> {
+        let Some(header) = header(&self.buf[self.at..])? else { return Ok(false) };
+        Ok(self.buf.len() - self.at >= header.within(self.cap)?.size())
+    }
+
     /// The next whole message, if there is one.
     pub fn pop(&mut self) -> Result<Option<Message<'_>>, FrameError> {
         let Some(header) = header(&self.buf[self.at..])? else { return Ok(None) };

@@ -1,0 +1,1 @@
+//! PostgreSQL servers: logging in to them, and asking them short questions. Kind: driver.
