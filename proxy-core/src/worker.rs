@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use slab::Slab;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -23,7 +24,7 @@ use crate::link::Scratch;
 use crate::tasks;
 use crate::upstream::topology::Topology;
 
-/// Accepted connections that may wait for a busy worker; the acceptor waits when they are this many.
+/// Accepted connections that may wait for a busy worker; the acceptor refuses more.
 const QUEUE: usize = 1024;
 
 /// Turns of the scheduler between two looks at the kernel's events; tokio's default of 61 favours throughput on many
@@ -200,23 +201,23 @@ impl<J: Send + 'static> Workers<J> {
         Ok(workers)
     }
 
-    /// Hands `job` to the worker with the fewest sessions; waits while its queue is full.
+    /// Hands `job` to the worker with the fewest sessions.
     ///
     /// # Errors
-    /// The worker is gone.
-    pub async fn dispatch(&self, job: J) -> io::Result<()> {
+    /// Its queue is full, or it is gone: the job comes back.
+    pub fn dispatch(&self, job: J) -> Result<(), J> {
         let least = self.desks.iter().min_by_key(|desk| desk.load.load(Ordering::Relaxed));
-        send(least.expect("there is always one worker"), job).await
+        send(least.expect("there is always one worker"), job)
     }
 
-    /// Hands `job` to the worker `id`, if there is one.
+    /// Hands `job` to the worker `id`.
     ///
     /// # Errors
-    /// The worker is gone.
-    pub async fn tell(&self, id: usize, job: J) -> io::Result<()> {
+    /// There is no such worker, its queue is full, or it is gone: the job comes back.
+    pub fn tell(&self, id: usize, job: J) -> Result<(), J> {
         match self.desks.get(id) {
-            Some(desk) => send(desk, job).await,
-            None => Ok(()),
+            Some(desk) => send(desk, job),
+            None => Err(job),
         }
     }
 
@@ -229,8 +230,10 @@ impl<J: Send + 'static> Workers<J> {
     }
 }
 
-async fn send<J>(desk: &Desk<J>, job: J) -> io::Result<()> {
-    desk.jobs.send(job).await.map_err(|_| io::Error::other("the worker is gone"))
+fn send<J>(desk: &Desk<J>, job: J) -> Result<(), J> {
+    desk.jobs.try_send(job).map_err(|refused| match refused {
+        TrySendError::Full(job) | TrySendError::Closed(job) => job,
+    })
 }
 
 impl Floor {

@@ -116,8 +116,8 @@ mod tests {
     use super::*;
 
     fn check<T: PartialEq + std::fmt::Debug>(
-        bytes: &[u8],
-        read: impl Fn(&mut Cursor<'_>) -> Result<T, Malformed>,
+        bytes: &'static [u8],
+        read: impl Fn(&mut Cursor<'static>) -> Result<T, Malformed>,
         want: Result<T, &str>,
     ) {
         let got = read(&mut Cursor::new("Test", bytes));
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn lying_lengths_are_refused() {
-        let value = |c: &mut Cursor<'_>| c.value().map(|v| v.map(<[u8]>::to_vec));
+        let value = |c: &mut Cursor<'static>| c.value().map(|v| v.map(<[u8]>::to_vec));
         check(&[0xff, 0xff, 0xff, 0xff], value, Ok(None));
         check(&[0, 0, 0, 1, 7], value, Ok(Some(vec![7])));
         check(&[0, 0, 0, 2, 7], value, Err("it ends too early"));

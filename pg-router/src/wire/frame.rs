@@ -135,6 +135,9 @@ pub fn put_cstr(out: &mut Vec<u8>, text: &[u8]) {
     out.push(0);
 }
 
+/// The least room an [`Inbox`] offers to a read.
+pub const ROOM: usize = 4096;
+
 /// Gathers bytes until whole messages are there, for conversations short enough to copy: login and monitoring.
 ///
 /// Holds at most one message of `cap` bytes and what one read brought behind it.
@@ -153,9 +156,21 @@ impl Inbox {
 
     /// Adds what was read.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.tail().extend_from_slice(bytes);
+    }
+
+    /// Where to append what is read: room for one read of [`ROOM`] bytes, never for what a header promises.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
         self.buf.drain(..self.at);
         self.at = 0;
-        self.buf.extend_from_slice(bytes);
+        self.buf.reserve(ROOM);
+        &mut self.buf
+    }
+
+    /// Whether a whole message is there.
+    pub fn is_ready(&self) -> Result<bool, FrameError> {
+        let Some(header) = header(&self.buf[self.at..])? else { return Ok(false) };
+        Ok(self.buf.len() - self.at >= header.within(self.cap)?.size())
     }
 
     /// The next whole message, if there is one.

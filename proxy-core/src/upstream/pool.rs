@@ -77,7 +77,8 @@ pub enum Refusal {
 }
 
 /// Which endpoints a pool serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The primary alone.
     Primary,
