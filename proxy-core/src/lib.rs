@@ -6,3 +6,4 @@ pub mod listener;
 pub mod metrics;
 pub mod net;
 pub mod tasks;
+pub mod tls;
