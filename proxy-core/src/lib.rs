@@ -5,5 +5,6 @@ pub mod error;
 pub mod listener;
 pub mod metrics;
 pub mod net;
+pub mod proxy_protocol;
 pub mod tasks;
 pub mod tls;
