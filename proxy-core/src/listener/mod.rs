@@ -159,7 +159,7 @@ impl Gate {
 
     /// Accepts one connection, or lives through one failure to.
     async fn turn(&mut self, listener: &AsyncFd<OwnedFd>, dispatch: &mut impl FnMut(Accepted)) {
-        match listener.async_io(Interest::READABLE, |socket| socket::accept(socket)).await {
+        match listener.async_io(Interest::READABLE, socket::accept).await {
             Ok((socket, peer)) => {
                 self.recovered();
                 self.admit(socket, peer, dispatch);
