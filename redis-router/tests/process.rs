@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal};
+
 const BINARY: &str = env!("CARGO_BIN_EXE_redis-router");
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/redis-router.toml");
 
@@ -49,9 +51,10 @@ impl Drop for Running {
 
 impl Running {
     /// Starts the binary and reads from its log where the admin endpoint listens.
-    fn start() -> (Self, String) {
+    fn start(more: &[&str]) -> (Self, String) {
         let child = Command::new(BINARY)
             .args(["--admin", "127.0.0.1:0"])
+            .args(more)
             .env("REDIS_ROUTER_LOG__FORMAT", "json")
             .stderr(Stdio::piped())
             .spawn()
@@ -78,6 +81,16 @@ impl Running {
     }
 }
 
+impl Running {
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.0), signal).expect("it runs");
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.0.wait().expect("it ends").code()
+    }
+}
+
 fn ask(address: &str, line: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the admin endpoint listens");
     write!(stream, "{line} HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("it reads");
@@ -88,10 +101,31 @@ fn ask(address: &str, line: &str) -> String {
 
 #[test]
 fn it_starts_answers_drains_and_stops() {
-    let (mut running, address) = Running::start();
+    let (mut running, address) = Running::start(&[]);
     assert!(ask(&address, "GET /livez").starts_with("HTTP/1.1 200 "));
     assert!(ask(&address, "GET /metrics").contains("redis_router_build_info{version="));
     assert!(ask(&address, "POST /drain").starts_with("HTTP/1.1 202 "));
-    let status = running.0.wait().expect("it ends");
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(running.code(), Some(0));
+}
+
+#[test]
+fn sigterm_drains() {
+    let (mut running, _) = Running::start(&[]);
+    running.find("\"message\":\"started");
+    running.signal(Signal::TERM);
+    assert_eq!(running.code(), Some(0));
+}
+
+#[test]
+fn sighup_loads_the_configuration_again_and_keeps_the_old_one_when_it_is_wrong() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    let path = file.path().to_str().expect("temporary paths are UTF-8").to_owned();
+    let (mut running, address) = Running::start(&["--config", &path]);
+    running.find("\"message\":\"started");
+    running.signal(Signal::HUP);
+    running.find("\"message\":\"configuration loaded");
+    file.write_all(b"[drain]\ntimeuot = \"1s\"\n").expect("it can be written");
+    running.signal(Signal::HUP);
+    running.find("did you mean `timeout`?");
+    assert!(ask(&address, "GET /readyz").starts_with("HTTP/1.1 200 "));
 }

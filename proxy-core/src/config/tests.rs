@@ -1,4 +1,4 @@
-//! Loading as an operator sees it: layers, places and redaction. Kind: pure.
+//! Loading as an operator sees it: layers, places and redaction. Kind: driver.
 
 use std::io::Write;
 
