@@ -4,20 +4,13 @@
 //! be it a line, a variable or a flag; a text from the environment becomes what its key wants (a number, a list,
 //! a table); and a secret `foo` may be given as `foo_file`. The reader of such files is an argument.
 
-use std::fmt::Display;
-use std::io;
-use std::path::Path;
-use std::str::FromStr;
-
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::fault::Fault;
 use super::secret::SECRET;
-use super::tree::{self, Node, Table, Value};
-
-/// Reads the file that holds a secret.
-pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
+use super::secret_file::{ReadFile, with_secret_files};
+use super::tree::{Node, Table, Value};
 
 /// Turns a tree into a configuration.
 pub(crate) fn from_table<T: de::DeserializeOwned>(table: Table, read: ReadFile<'_>) -> Result<T, Fault> {
@@ -57,102 +50,13 @@ struct Item<'a> {
     read: ReadFile<'a>,
 }
 
-impl Item<'_> {
-    fn number<T: TryFrom<i64> + FromStr + Bounds>(self) -> Result<T, Fault> {
-        let number = match self.node.value {
-            Value::Integer(number) => T::try_from(number).ok(),
-            Value::Raw(text) => text.trim().parse().ok(),
-            _ => None,
-        };
-        let (least, most) = T::bounds();
-        number.ok_or_else(|| Fault::value(format_args!("expected a whole number from {least} to {most}")))
-    }
-
-    fn float(self) -> Result<f64, Fault> {
-        match self.node.value {
-            Value::Float(number) => Ok(number),
-            #[allow(clippy::cast_precision_loss, reason = "a setting beyond 2^53 has no meaning as a float")]
-            Value::Integer(number) => Ok(number as f64),
-            Value::Raw(text) => text.trim().parse().map_err(|_| Fault::value("expected a number")),
-            _ => Err(Fault::value("expected a number")),
-        }
-    }
-
-    fn boolean(self) -> Result<bool, Fault> {
-        match self.node.value {
-            Value::Boolean(answer) => Ok(answer),
-            Value::Raw(text) => text.trim().parse().map_err(|_| Fault::value("expected true or false")),
-            _ => Err(Fault::value("expected true or false")),
-        }
-    }
-
-    fn text(self, expected: &dyn de::Expected) -> Result<String, Fault> {
-        match self.node.value {
-            Value::Text(text) | Value::Raw(text) => Ok(text),
-            Value::Contents(_) => Err(Fault::value("only a secret may come from a file")),
-            _ => Err(Fault::value(format_args!("expected {expected}, in quotes"))),
-        }
-    }
-
-    /// The elements; from the environment either an inline TOML array or words separated by commas.
-    fn list(self) -> Result<Vec<Node>, Fault> {
-        let origin = &self.node.origin;
-        match self.node.value {
-            Value::List(items) => Ok(items),
-            // "[::1]:5432" begins like an array but doesn't end like one.
-            Value::Raw(text) if text.trim().starts_with('[') && text.trim().ends_with(']') => {
-                let value = tree::parse_inline(text.trim(), origin)?;
-                Item { node: Node { value, origin: origin.clone() }, read: self.read }.list()
-            }
-            Value::Raw(text) => Ok(words(&text)
-                .map(|word| Node { value: Value::Raw(word.to_owned()), origin: origin.clone() })
-                .collect()),
-            _ => Err(Fault::value("expected a list: [ … ]")),
-        }
-    }
-
-    /// The entries; from the environment an inline TOML table.
-    fn table(self) -> Result<Table, Fault> {
-        let expected = || Fault::value("expected a table: { … }").secret();
-        match self.node.value {
-            Value::Table(table) => Ok(table),
-            Value::Raw(text) => match tree::parse_inline(text.trim(), &self.node.origin)? {
-                Value::Table(table) => Ok(table),
-                _ => Err(expected()),
-            },
-            _ => Err(expected()),
-        }
-    }
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|word| !word.is_empty())
-}
-
-/// The ends of an integer type, for the remedy in a fault.
-trait Bounds {
-    fn bounds() -> (String, String);
-}
-
 macro_rules! integers {
     ($($method:ident $type:ty => $visit:ident),*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            visitor.$visit(self.number::<$type>()?)
+            visitor.$visit(self.node.number::<$type>()?)
         })*
     };
 }
-
-macro_rules! bounds {
-    ($($type:ty)*) => {
-        $(impl Bounds for $type {
-            fn bounds() -> (String, String) {
-                (Self::MIN.to_string(), Self::MAX.to_string())
-            }
-        })*
-    };
-}
-
-bounds!(i8 i16 i32 i64 u8 u16 u32 u64);
 
 impl<'de> de::Deserializer<'de> for Item<'_> {
     type Error = Fault;
@@ -178,19 +82,19 @@ impl<'de> de::Deserializer<'de> for Item<'_> {
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_f64(self.float()?)
+        visitor.visit_f64(self.node.float()?)
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_f64(self.float()?)
+        visitor.visit_f64(self.node.float()?)
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_bool(self.boolean()?)
+        visitor.visit_bool(self.node.boolean()?)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let text = self.text(&visitor)?;
+        let text = self.node.text(&visitor)?;
         visitor.visit_string(text)
     }
 
@@ -218,12 +122,12 @@ impl<'de> de::Deserializer<'de> for Item<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let read = self.read;
-        visitor.visit_seq(Elements::new(self.list().map_err(Fault::secret)?, read))
+        visitor.visit_seq(Elements::new(self.node.list().map_err(Fault::secret)?, read))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let read = self.read;
-        visitor.visit_map(Entries::new(self.table()?, read))
+        visitor.visit_map(Entries::new(self.node.table()?, read))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -233,7 +137,7 @@ impl<'de> de::Deserializer<'de> for Item<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         let read = self.read;
-        TopLevel { table: self.table()?, read }.deserialize_struct(name, fields, visitor)
+        TopLevel { table: self.node.table()?, read }.deserialize_struct(name, fields, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -242,7 +146,7 @@ impl<'de> de::Deserializer<'de> for Item<'_> {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let word = self.text(&"a word")?;
+        let word = self.node.text(&"a word")?;
         visitor.visit_enum(word.into_deserializer())
     }
 
@@ -307,54 +211,16 @@ impl<'de> de::SeqAccess<'de> for Elements<'_> {
     }
 }
 
-/// Puts the contents of `foo_file` in the place of `foo`, for every `foo` among the fields.
-fn with_secret_files(mut table: Table, fields: &[&str], read: ReadFile<'_>) -> Result<Table, Fault> {
-    for field in fields {
-        let twin = format!("{field}_file");
-        if fields.contains(&twin.as_str()) {
-            continue;
-        }
-        if let Some(file) = table.remove(&twin)
-            && outranks(&file, table.get(*field), &twin)?
-        {
-            table.insert((*field).to_owned(), contents(&twin, file, read)?);
-        }
-    }
-    Ok(table)
-}
-
-/// Which of `foo_file` and `foo` counts: the one from the higher layer; in the same layer it is a fault.
-fn outranks(file: &Node, inline: Option<&Node>, twin: &str) -> Result<bool, Fault> {
-    let Some(inline) = inline else { return Ok(true) };
-    if inline.origin.rank() == file.origin.rank() {
-        let both = "is given beside the value itself: remove one of the two";
-        return Err(Fault::value(both).at(&file.origin).under(twin));
-    }
-    Ok(file.origin.rank() > inline.origin.rank())
-}
-
-fn contents(twin: &str, file: Node, read: ReadFile<'_>) -> Result<Node, Fault> {
-    let origin = file.origin.clone();
-    let place = |fault: Fault| fault.at(&origin).under(twin);
-    let path = Item { node: file, read }.text(&"the path of a file").map_err(place)?;
-    let unreadable = |error: io::Error| place(unreadable(&path, &error));
-    let text = read(Path::new(&path)).map_err(unreadable)?;
-    // Editors end files with a newline that is no part of the secret.
-    let secret = text.trim_end_matches(['\r', '\n']).to_owned();
-    Ok(Node { value: Value::Contents(secret), origin })
-}
-
-fn unreadable(path: &str, error: &dyn Display) -> Fault {
-    Fault::value(format_args!("can't read {path:?}: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fault::Origin;
     use super::super::secret::Secret;
+    use super::super::tree;
     use super::super::units::{Size, duration};
     use super::*;
     use serde::Deserialize;
+    use std::io;
+    use std::path::Path;
     use std::time::Duration;
 
     #[derive(Debug, Deserialize, PartialEq)]

@@ -40,8 +40,11 @@ impl fmt::Display for Origin {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone)]
-pub struct Fault {
-    pub(crate) origin: Option<Origin>,
+pub struct Fault(Box<Detail>);
+
+#[derive(Debug, Clone)]
+struct Detail {
+    origin: Option<Origin>,
     /// The way to the key, innermost step first: it is collected while the error travels outwards.
     steps: Vec<Step>,
     wrong: Wrong,
@@ -70,46 +73,46 @@ impl Fault {
     }
 
     fn of(wrong: Wrong) -> Self {
-        Self { origin: None, steps: Vec::new(), wrong, value: None, secret: false }
+        Self(Box::new(Detail { origin: None, steps: Vec::new(), wrong, value: None, secret: false }))
     }
 
     /// Places the fault; the innermost place that is known stays.
     pub(crate) fn at(mut self, origin: &Origin) -> Self {
-        self.origin.get_or_insert_with(|| origin.clone());
+        self.0.origin.get_or_insert_with(|| origin.clone());
         self
     }
 
     /// The fault lies behind this key.
     pub(crate) fn under(mut self, key: &str) -> Self {
-        self.steps.push(Step::Key(key.to_owned()));
+        self.0.steps.push(Step::Key(key.to_owned()));
         self
     }
 
     /// The fault lies in this element of a list.
     pub(crate) fn element(mut self, index: usize) -> Self {
-        self.steps.push(Step::Index(index));
+        self.0.steps.push(Step::Index(index));
         self
     }
 
     /// Shows the value as written, unless it is secret or the fault lies deeper.
     pub(crate) fn showing(mut self, value: Option<String>) -> Self {
-        let here = self.steps.is_empty() && matches!(self.wrong, Wrong::Value { .. });
-        if here && !self.secret && self.value.is_none() {
-            self.value = value;
+        let here = self.0.steps.is_empty() && matches!(self.0.wrong, Wrong::Value { .. });
+        if here && !self.0.secret && self.0.value.is_none() {
+            self.0.value = value;
         }
         self
     }
 
     /// The value must not be shown.
     pub(crate) fn secret(mut self) -> Self {
-        self.secret = true;
+        self.0.secret = true;
         self
     }
 
     /// Adds keys that are known at the top level too.
     pub(crate) fn also_known(mut self, more: &[&'static str]) -> Self {
-        if let Wrong::UnknownKey { known, .. } = &mut self.wrong
-            && self.steps.is_empty()
+        if let Wrong::UnknownKey { known, .. } = &mut self.0.wrong
+            && self.0.steps.is_empty()
         {
             known.extend_from_slice(more);
         }
@@ -119,7 +122,7 @@ impl Fault {
     /// The key in full: `cluster.nodes[1]`.
     fn path(&self) -> String {
         let mut path = String::new();
-        for step in self.steps.iter().rev() {
+        for step in self.0.steps.iter().rev() {
             match step {
                 Step::Key(key) if path.is_empty() => path.push_str(key),
                 Step::Key(key) => path.extend([".", key]),
@@ -137,18 +140,18 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(origin) = &self.origin {
+        if let Some(origin) = &self.0.origin {
             write!(f, "{origin}: ")?;
         }
-        match &self.wrong {
+        match &self.0.wrong {
             Wrong::UnknownKey { key, known } => {
                 write!(f, "unknown key `{}`: {}", self.path_to(key), advice(key, known))
             }
             Wrong::Missing { key } => write!(f, "key `{}` is missing: give it a value", self.path_to(key)),
             Wrong::Value { text } => {
-                if !self.steps.is_empty() {
+                if !self.0.steps.is_empty() {
                     write!(f, "`{}`", self.path())?;
-                    if let Some(value) = &self.value {
+                    if let Some(value) = &self.0.value {
                         write!(f, " = {value}")?;
                     }
                     f.write_str(": ")?;

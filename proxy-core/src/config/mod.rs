@@ -16,9 +16,11 @@ use serde::de::DeserializeOwned;
 use tracing_subscriber::EnvFilter;
 
 mod common;
+mod convert;
 mod de;
 mod fault;
 mod secret;
+mod secret_file;
 mod tree;
 mod units;
 
@@ -148,10 +150,9 @@ impl Sources {
 impl<C: Settings> Loaded<C> {
     /// The effective configuration as TOML, with secrets as `***`.
     pub fn effective(&self) -> Result<String, Fault> {
-        let write = |part: Result<String, toml::ser::Error>| part.map_err(Fault::value);
         let mut all = toml::Table::try_from(&*self.core).map_err(Fault::value)?;
         all.extend(toml::Table::try_from(&*self.service).map_err(Fault::value)?);
-        write(toml::to_string_pretty(&all))
+        toml::to_string_pretty(&all).map_err(Fault::value)
     }
 }
 
@@ -170,7 +171,7 @@ fn check_log(log: &Log) -> Result<(), Invalid> {
 
 /// The part of the core, and the rest.
 fn split(table: Table) -> (Table, Table) {
-    let is_core = |key: &str| common::KEYS.iter().any(|known| key == *known);
+    let is_core = |key: &str| common::KEYS.contains(&key);
     table.into_iter().partition(|(key, _)| is_core(key))
 }
 

@@ -1,4 +1,4 @@
-//! Loading as an operator sees it: layers, places and redaction. Kind: pure.
+//! Loading as an operator sees it: layers, places and redaction. Kind: driver.
 
 use std::io::Write;
 
@@ -126,8 +126,8 @@ fn contradictions_name_the_place_of_the_key() {
 #[test]
 fn a_flag_that_is_wrong_is_named() {
     file("")
-        .flag("--workers", "workers", "0")
-        .check_refused("flag --workers: `workers` = \"0\": expected a nonzero usize");
+        .flag("--size", "pool.size", "-1")
+        .check_refused("flag --size: `pool.size` = \"-1\": expected a whole number from 0 to 4294967295");
 }
 
 #[test]

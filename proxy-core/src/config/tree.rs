@@ -1,5 +1,6 @@
-//! The tree of what was configured: file, environment and flags laid over each other, each value with the
-//! place where it was written. Kind: pure.
+//! The tree of what was configured, each value with the place where it was written. Kind: pure.
+//!
+//! File, environment and flags are laid over each other here, before anything is turned into types.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
