@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use subtle::ConstantTimeEq;
 
 /// The highest iteration count that we follow: 24 times PostgreSQL's default, and where pgjdbc and rust-postgres stop
-/// too. It is computed on a worker's thread: this many take some 30 ms, once.
+/// too. It is computed on a worker's thread: this many take tens of milliseconds, once.
 pub const MAX_ITERATIONS: u32 = 100_000;
 
 /// The longest nonce, ours and the server's together.

@@ -3,7 +3,7 @@
 //! Everything is bounded: the length of a message, the rows of an answer, the time of a question. What the server
 //! says unasked is listened to as well: a changed parameter (`in_hot_standby` tells a promotion), a shutdown.
 
-use super::handshake::Greeting;
+use super::greeting::Greeting;
 use super::login::LoggedIn;
 use super::talk::{Talk, TalkError};
 use crate::wire::backend::{self, ServerError};

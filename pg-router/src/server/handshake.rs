@@ -8,16 +8,14 @@
 //! In `Proving` an `AuthenticationOk` is refused: a server that skips its own proof is not the one that knows the
 //! password. <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 
+use super::greeting::{Greeting, ServerKey};
 use super::talk::TalkError;
 use crate::auth::{AuthError, Credential, KeyCache, SCRAM_SHA_256, ScramClient};
 use crate::wire::backend::{self, Authentication, ServerError};
 use crate::wire::cursor::Malformed;
-use crate::wire::frame::Message;
+use crate::wire::frame::{self, Message};
 use crate::wire::frontend;
 use postgres_protocol::authentication::md5_hash;
-
-/// The most parameters that a greeting may bring; PostgreSQL 18 reports 15.
-const MAX_PARAMETERS: usize = 256;
 
 /// As whom to log in, where, and how.
 #[derive(Debug, Clone, Copy)]
@@ -88,53 +86,6 @@ impl LoginError {
             Self::Server(error) => Some(error),
             _ => None,
         }
-    }
-}
-
-/// What proves the right to cancel our queries on a server.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct ServerKey {
-    /// The server's process.
-    pub pid: i32,
-    /// 4 to 256 bytes; empty where the server gave no key.
-    pub secret: Vec<u8>,
-}
-
-impl std::fmt::Debug for ServerKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ServerKey({}, ***)", self.pid)
-    }
-}
-
-/// What a server says of itself when it lets us in.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Greeting {
-    /// What it reports, in its order: `server_version`, `TimeZone` and so on.
-    pub params: Vec<(String, String)>,
-    /// For cancelling.
-    pub key: ServerKey,
-}
-
-impl Greeting {
-    /// What it reports under this name.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Whether it is a standby; PostgreSQL before 14 does not say.
-    pub fn in_hot_standby(&self) -> Option<bool> {
-        self.get("in_hot_standby").map(|value| value == "on")
-    }
-
-    /// Takes note of a `ParameterStatus`; false if there are too many.
-    pub(super) fn note(&mut self, name: &str, value: &str) -> bool {
-        let full = self.params.len() >= MAX_PARAMETERS;
-        match self.params.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => *known = value.to_owned(),
-            None if full => return false,
-            None => self.params.push((name.to_owned(), value.to_owned())),
-        }
-        true
     }
 }
 
@@ -273,11 +224,28 @@ fn salted_md5(stored: &str, salt: [u8; 4]) -> String {
     digest.iter().fold(String::from("md5"), |text, byte| text + &format!("{byte:02x}"))
 }
 
+/// Fuzz entry: any bytes as a server's side of a login.
+pub fn fuzz_handshake(data: &[u8]) {
+    let password = Credential::Password("secret".into());
+    let login =
+        Login { user: "a", database: "b", credential: Some(&password), parameters: &[], clear_text: false };
+    let (mut handshake, mut cache) = (Handshake::new(&login, [1; 18]), KeyCache::default());
+    let (mut rest, mut out) = (data, Vec::new());
+    while let Ok(Some((message, more))) = frame::split(rest) {
+        if !matches!(handshake.step(message, &mut cache, &mut out), Ok(false)) {
+            break;
+        }
+        rest = more;
+    }
+    assert!(!out.windows(6).any(|bytes| bytes == b"secret"), "the password went out in clear");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::{ScramServer, Verifier};
     use crate::wire::frame::split;
+    use proptest::prelude::*;
     use std::sync::Arc;
 
     fn password() -> Credential {
@@ -299,7 +267,10 @@ mod tests {
         (out, last)
     }
 
-    fn script(parts: &[&dyn Fn(&mut Vec<u8>)]) -> Vec<u8> {
+    /// Appends one message of a script.
+    type Part<'a> = &'a dyn Fn(&mut Vec<u8>);
+
+    fn script(parts: &[Part<'_>]) -> Vec<u8> {
         let mut bytes = Vec::new();
         parts.iter().for_each(|part| part(&mut bytes));
         bytes
@@ -313,7 +284,7 @@ mod tests {
         backend::put_ready_for_query(out, backend::Status::Idle);
     }
 
-    fn check(login: &Login<'_>, parts: &[&dyn Fn(&mut Vec<u8>)], want: Result<bool, &str>) {
+    fn check(login: &Login<'_>, parts: &[Part<'_>], want: Result<bool, &str>) {
         assert_eq!(play(login, &script(parts)).1, want.map_err(str::to_owned));
     }
 
@@ -403,11 +374,21 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_has_bounds() {
-        let mut greeting = Greeting::default();
-        assert!((0..MAX_PARAMETERS).all(|n| greeting.note(&n.to_string(), "x")));
-        assert!(!greeting.note("one more", "x"));
-        assert!(greeting.note("7", "changed"));
-        assert_eq!((greeting.get("7"), greeting.in_hot_standby()), (Some("changed"), None));
+    fn the_corpus_holds() {
+        let talk = script(&[&ok, &ready]);
+        let corpus: [&[u8]; 4] =
+            [&talk, b"R\0\0\0\x05\0", b"R\0\0\0\x0c\0\0\0\x0bxxxx", b"E\0\0\0\x04K\0\0\0\x04"];
+        corpus.into_iter().for_each(fuzz_handshake);
+    }
+
+    proptest! {
+        #[test]
+        fn any_server_is_survived(talk in proptest::collection::vec(("[RSKZENv]", proptest::collection::vec(0..14u8, 0..12)), 0..6)) {
+            let mut bytes = Vec::new();
+            for (tag, body) in &talk {
+                frame::put(&mut bytes, tag.as_bytes()[0], |out| out.extend_from_slice(body));
+            }
+            fuzz_handshake(&bytes);
+        }
     }
 }

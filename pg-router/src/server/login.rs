@@ -2,7 +2,8 @@
 //!
 //! There is no deadline in here: put one around the future; dropping it drops the stream.
 
-use super::handshake::{Greeting, Handshake, Login, LoginError};
+use super::greeting::Greeting;
+use super::handshake::{Handshake, Login, LoginError};
 use super::random;
 use super::talk::{Talk, TalkError};
 use crate::auth::KeyCache;

@@ -1,15 +1,17 @@
 //! PostgreSQL servers: logging in to them, and asking them short questions. Kind: driver.
 //!
-//! What to answer to which message is decided in [`handshake`], which is pure; [`login`] and [`control`] move the bytes.
+//! What to answer to which message is decided in [`handshake`], which is pure; [`mod@login`] and [`control`] move the bytes.
 //! All are generic over the stream, so that a test can be the server over a pipe in memory.
 
 pub mod control;
+pub mod greeting;
 pub mod handshake;
 pub mod login;
 mod talk;
 
 pub use control::{Control, ControlError};
-pub use handshake::{Greeting, Login, LoginError, ServerKey};
+pub use greeting::{Greeting, ServerKey};
+pub use handshake::{Handshake, Login, LoginError};
 pub use login::{LoggedIn, login, request_tls};
 pub use talk::TalkError;
 
