@@ -31,16 +31,16 @@ pub enum Event {
 /// The observed state of an endpoint.
 ///
 /// ```text
-///               passed                        failed                  failed, the fall-th
-///   Unknown ──────────────► Up ────────────────────────► Falling(n) ───────────────────────► Down
-///      │                    ▲ ◄────────────────────────────┘ passed                         ▲ │ ▲
-///      │                    │                                                               │ │ │
-///      │                    └──────────────────────────── Rising(n) ◄───────────────────────┼─┘ │
-///      │                      passed, the rise-th             │          passed             │   │
-///      │                                                      └─────────────────────────────┘   │
-///      │                                                         failed                         │
-///      └────────────────────────────────────────────────────────────────────────────────────────┘
-///        failed                                            and `Lowered` leads from anywhere to Down
+///   Unknown ───── failed ────────────────────────────────────────► Down
+///      │                                                           ▲ │ ▲
+///      │ passed                     failed, the fall-th in a row   │ │ │
+///      │                             ┌─────────────────────────────┘ │ │
+///      ▼                             │                        passed │ │ failed
+///      Up ──────── failed ──────► Falling(n)                         ▼ │
+///      ▲ ◄──────── passed ───────────┘                            Rising(n)
+///      └─────────────────── passed, the rise-th in a row ────────────┘
+///
+///   Falling(n) and Rising(n) count up on their own kind of check; `Lowered` leads from anywhere to Down.
 /// ```
 ///
 /// `Falling` and `Rising` count in their argument the checks so far and stay within their side: an endpoint that is

@@ -1,5 +1,4 @@
-//! The waiting room while there is no primary: bounded in time, count and bytes, left by a spread-out crowd.
-//! Kind: driver.
+//! The waiting room while there is no primary: bounded in time, count and bytes. Kind: driver.
 //!
 //! One `Hold` serves all workers, by atomics. Limits are admission only: who is in is never thrown out before the
 //! deadline. After a failover all would rush at a primary with cold caches at once, therefore the first few go at

@@ -1,5 +1,4 @@
-//! The side that we call: endpoints with their live state, clusters of equals, who is primary as of which epoch,
-//! and the waiting room for the time when nobody is.
+//! The side that we call: endpoints, clusters, who is primary as of which epoch, and holding. Kind: wiring.
 //!
 //! ```text
 //!   probe ──► endpoint ◄── traffic          state file
@@ -12,10 +11,10 @@
 //! ```
 //!
 //! Health lives in the endpoint and the set of endpoints is one swap: two tables side by side would be a race.
-//! Kind: wiring.
 
 pub mod cluster;
 pub mod endpoint;
+pub mod epoch;
 pub mod health;
 pub mod hold;
 pub mod pick;
@@ -26,7 +25,10 @@ pub mod weight;
 
 pub use cluster::Cluster;
 pub use endpoint::{Admin, Endpoint, InFlight, Outcome, Rules};
+pub use epoch::{Refused, Reign};
 pub use health::{Health, Thresholds};
-pub use hold::{Held, Hold};
+pub use hold::{Held, Hold, HoldLimits, HoldMetrics, TimedOut};
 pub use pick::Policy;
+pub use probe::{Beat, Probe, Prober};
+pub use state::State;
 pub use topology::{Claim, Publisher, Topology};

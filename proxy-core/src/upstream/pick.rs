@@ -56,7 +56,7 @@ where
 /// Walking it in strides of about the golden ratio, coprime to its size, visits each slot once per turn (so the
 /// proportions are exact) and never dwells on the slots of one candidate (so it is interleaved).
 fn by_turn(candidates: impl Iterator<Item = Candidate> + Clone, ticket: u64) -> Option<Candidate> {
-    let unit = candidates.clone().fold(0, |unit, candidate| gcd(unit, candidate.weight.into()));
+    let unit = candidates.clone().fold(0, |unit, candidate| gcd(unit, candidate.weight.into())).max(1);
     let size: u64 = candidates.clone().map(|candidate| u64::from(candidate.weight) / unit).sum();
     let mut slot = (size > 0).then(|| slot(ticket, size))?;
     let mut last = None;
@@ -205,7 +205,7 @@ mod tests {
         fn every_turn_of_round_robin_is_in_exact_proportion(weights in proptest::collection::vec(1u32..20, 1..6), start in 0u64..1000) {
             let of: Vec<_> = weights.iter().map(|&weight| (weight, 0)).collect();
             let size = weights.iter().sum::<u32>();
-            let mut left = weights.clone();
+            let mut left = weights;
             for ticket in start * u64::from(size)..(start + 1) * u64::from(size) {
                 let index = pick(Policy::RoundRobin, &of, ticket, 0).unwrap();
                 prop_assert!(left[index] > 0, "more than its share");

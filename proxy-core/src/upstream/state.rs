@@ -13,9 +13,9 @@ use std::{
 };
 
 use prometheus::IntCounter;
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::epoch::Reign;
 use crate::metrics::Registry;
 
 /// The file's name within the state folder.
@@ -23,17 +23,6 @@ const FILE: &str = "topology.json";
 
 /// Nothing that we wrote is larger; more is not our file.
 const MAX_LEN: u64 = 64 * 1024;
-
-/// The last epoch that was published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remembered {
-    /// Which history the epoch counts: PostgreSQL's system identifier, the name of a Redis master.
-    pub lineage: String,
-    /// The last epoch.
-    pub epoch: u64,
-    /// Who was primary, as an address.
-    pub primary: String,
-}
 
 /// A state file that is there but of no use.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +49,7 @@ pub enum Unusable {
 #[derive(Debug)]
 pub struct State {
     path: PathBuf,
-    remembered: Option<Remembered>,
+    remembered: Option<Reign>,
     /// The file says what `remembered` says.
     on_disk: bool,
     failures: IntCounter,
@@ -84,8 +73,8 @@ impl State {
         }
     }
 
-    /// The last epoch that was published, by this run or an earlier one.
-    pub const fn remembered(&self) -> Option<&Remembered> {
+    /// The last reign that was published, by this run or an earlier one.
+    pub const fn remembered(&self) -> Option<&Reign> {
         self.remembered.as_ref()
     }
 
@@ -96,22 +85,28 @@ impl State {
 
     /// Remembers, on disk first. Blocks for one fsync when something changed, which is once per failover; what
     /// could not be written is tried again with the next call.
-    pub fn remember(&mut self, now: Remembered) {
+    pub fn remember(&mut self, now: Reign) {
         if self.on_disk && self.remembered.as_ref() == Some(&now) {
             return;
         }
-        let written = replace(&self.path, &now).inspect_err(|error| self.unwritten(error));
-        self.on_disk = written.is_ok();
+        match replace(&self.path, &now) {
+            Ok(()) => self.on_disk = true,
+            Err(error) => self.unwritten(&error),
+        }
         self.remembered = Some(now);
     }
 
-    fn unwritten(&self, error: &io::Error) {
+    /// Counts each time, warns once until it is mended.
+    fn unwritten(&mut self, error: &io::Error) {
         self.failures.inc();
-        warn!(path = %self.path.display(), %error, "the epoch is kept in memory only: its file can't be written");
+        if std::mem::replace(&mut self.on_disk, false) {
+            let path = self.path.display();
+            warn!(%path, %error, "the epoch is kept in memory only: its file can't be written");
+        }
     }
 }
 
-fn read(path: &Path) -> Result<Option<Remembered>, Unusable> {
+fn read(path: &Path) -> Result<Option<Reign>, Unusable> {
     let text = match read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -128,7 +123,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 }
 
 /// Write aside, sync, rename, sync the folder: see rename(2) and fsync(2) for why each of them.
-fn replace(path: &Path, value: &Remembered) -> io::Result<()> {
+fn replace(path: &Path, value: &Reign) -> io::Result<()> {
     let aside = path.with_extension("json.new");
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(dir)?;
@@ -151,11 +146,11 @@ mod tests {
         Registry::new("test", "0")
     }
 
-    fn remembered(epoch: u64) -> Remembered {
-        Remembered { lineage: "7301".into(), epoch, primary: "127.0.0.1:5432".into() }
+    fn remembered(epoch: u64) -> Reign {
+        Reign { lineage: "7301".into(), epoch, primary: "127.0.0.1:5432".into() }
     }
 
-    fn reopened(dir: &Path) -> Option<Remembered> {
+    fn reopened(dir: &Path) -> Option<Reign> {
         State::open(dir, &registry()).unwrap().remembered().cloned()
     }
 

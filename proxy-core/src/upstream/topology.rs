@@ -4,11 +4,11 @@
 //! published is on disk first; losing the primary loses no memory of the epoch.
 
 use std::{
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
+use prometheus::{IntCounterVec, IntGauge};
 use serde::Serialize;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -16,8 +16,10 @@ use tracing::{info, warn};
 use super::{
     cluster::Cluster,
     endpoint::{Endpoint, EndpointStatus},
-    state::{Remembered, State},
+    epoch::{Refused, Reign, admit},
+    state::State,
 };
+use crate::metrics::Registry;
 
 /// Which endpoint is primary and which are replicas, as of an epoch.
 #[derive(Clone, Debug)]
@@ -75,52 +77,32 @@ pub struct Claim {
     pub replicas: Arc<Cluster>,
 }
 
-/// Why a claim was not published.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The claim is from the past: a returned old primary, a stale Sentinel.
-    #[error(
-        "epoch {claimed} is older than epoch {known} (of {primary}), which {} remembers; \
-         if the servers were re-initialised, restart once with --forget-epoch", .file.display()
-    )]
-    OlderEpoch {
-        /// The claim's.
-        claimed: u64,
-        /// Ours.
-        known: u64,
-        /// Who was primary in ours.
-        primary: String,
-        /// Where it is remembered.
-        file: PathBuf,
-    },
-    /// The claim is of another history: not a copy of our data at all.
-    #[error(
-        "lineage {claimed:?} is not the lineage {known:?} that {} remembers; \
-         if the servers were re-initialised, restart once with --forget-epoch", .file.display()
-    )]
-    OtherLineage {
-        /// The claim's.
-        claimed: String,
-        /// Ours.
-        known: String,
-        /// Where it is remembered.
-        file: PathBuf,
-    },
-    /// Two primaries in one epoch: one of them was promoted beside the other.
-    #[error(
-        "{claimed} claims epoch {epoch}, in which {known} was primary, as {} remembers; \
-         if the same server moved to a new address, restart once with --forget-epoch", .file.display()
-    )]
-    OtherPrimary {
-        /// The epoch of both.
-        epoch: u64,
-        /// The claim's primary.
-        claimed: String,
-        /// Ours.
-        known: String,
-        /// Where it is remembered.
-        file: PathBuf,
-    },
+/// What is counted about topologies.
+#[derive(Debug)]
+struct Metrics {
+    epoch: IntGauge,
+    has_primary: IntGauge,
+    refused: IntCounterVec,
+}
+
+impl Metrics {
+    fn new(registry: &Registry) -> Self {
+        let refused = "Claims of being primary that were not published";
+        Self {
+            epoch: registry.gauge("topology_epoch", "The last published epoch"),
+            has_primary: registry.gauge("topology_has_primary", "1 while there is a primary, else 0"),
+            refused: registry.counter_vec("topology_refused_total", refused, &["reason"]),
+        }
+    }
+
+    fn published(&self, topology: &Topology) {
+        self.epoch.set(i64::try_from(topology.epoch).unwrap_or(i64::MAX));
+        self.has_primary.set(topology.primary.is_some().into());
+    }
+
+    fn refused(&self, refused: &Refused) {
+        self.refused.with_label_values(&[refused.reason()]).inc();
+    }
 }
 
 /// The hand that publishes topologies. One per process and topology; held by its watcher.
@@ -128,25 +110,30 @@ pub enum Refused {
 pub struct Publisher {
     state: Mutex<State>,
     topology: watch::Sender<Arc<Topology>>,
+    metrics: Metrics,
 }
 
 impl Publisher {
     /// Starts with no primary and with the epoch that `state` remembers.
-    pub fn new(state: State, replicas: Arc<Cluster>, now: Instant) -> Self {
+    pub fn new(state: State, replicas: Arc<Cluster>, registry: &Registry, now: Instant) -> Self {
         let (epoch, lineage) =
             state.remembered().map_or_else(Default::default, |r| (r.epoch, r.lineage.clone()));
         let topology = Topology { epoch, lineage, primary: None, replicas, since: now, revision: 0 };
-        Self { state: Mutex::new(state), topology: watch::Sender::new(Arc::new(topology)) }
+        let metrics = Metrics::new(registry);
+        metrics.published(&topology);
+        Self { state: Mutex::new(state), topology: watch::Sender::new(Arc::new(topology)), metrics }
     }
 
-    /// Publishes `claim` unless it is from the past, from elsewhere, or against the primary of the same epoch. The
-    /// same epoch and primary with other replicas is welcome.
+    /// Publishes `claim` unless it is from the past, from elsewhere, or against the primary of the same epoch (see
+    /// `epoch::admit`). Every publication is news, the same epoch and primary with other replicas too. Blocks for
+    /// one fsync when epoch or primary changed.
     pub fn publish(&self, claim: Claim, now: Instant) -> Result<Arc<Topology>, Refused> {
         let mut state = self.state();
+        let claimed = claim.reign();
         if let Some(known) = state.remembered() {
-            admit(&claim, known, state.path())?;
+            admit(&claimed, known, state.path()).inspect_err(|refused| self.metrics.refused(refused))?;
         }
-        state.remember(claim.to_remember());
+        state.remember(claimed);
         Ok(self.replace(|current| current.succeeded_by(claim, now)))
     }
 
@@ -164,8 +151,8 @@ impl Publisher {
         Arc::clone(&self.topology.borrow())
     }
 
-    /// What was published last outlives a restart in this form.
-    pub fn remembered(&self) -> Option<Remembered> {
+    /// The last reign, of this run or of an earlier one: what a watcher starts from.
+    pub fn remembered(&self) -> Option<Reign> {
         self.state().remembered().cloned()
     }
 
@@ -177,6 +164,7 @@ impl Publisher {
     fn replace(&self, next: impl FnOnce(&Topology) -> Topology) -> Arc<Topology> {
         let next = Arc::new(next(&self.current()));
         announce(&next);
+        self.metrics.published(&next);
         self.topology.send_replace(Arc::clone(&next));
         next
     }
@@ -188,9 +176,9 @@ impl Publisher {
 }
 
 impl Claim {
-    fn to_remember(&self) -> Remembered {
+    fn reign(&self) -> Reign {
         let primary = self.primary.addr().to_string();
-        Remembered { lineage: self.lineage.clone(), epoch: self.epoch, primary }
+        Reign { lineage: self.lineage.clone(), epoch: self.epoch, primary }
     }
 }
 
@@ -212,23 +200,6 @@ impl Topology {
     }
 }
 
-fn admit(claim: &Claim, known: &Remembered, file: &Path) -> Result<(), Refused> {
-    let file = file.to_path_buf();
-    let claimed = claim.to_remember();
-    if claimed.lineage != known.lineage {
-        return Err(Refused::OtherLineage { claimed: claimed.lineage, known: known.lineage.clone(), file });
-    }
-    if claimed.epoch < known.epoch {
-        let primary = known.primary.clone();
-        return Err(Refused::OlderEpoch { claimed: claimed.epoch, known: known.epoch, primary, file });
-    }
-    if claimed.epoch == known.epoch && claimed.primary != known.primary {
-        let known = known.primary.clone();
-        return Err(Refused::OtherPrimary { epoch: claimed.epoch, claimed: claimed.primary, known, file });
-    }
-    Ok(())
-}
-
 fn announce(topology: &Topology) {
     let Topology { epoch, lineage, primary, replicas, .. } = topology;
     let replicas = replicas.endpoints().len();
@@ -240,10 +211,10 @@ fn announce(topology: &Topology) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{path::Path, time::Duration};
 
     use super::*;
-    use crate::{metrics::Registry, upstream::Rules};
+    use crate::upstream::Rules;
 
     const LATER: Duration = Duration::from_secs(7);
 
@@ -292,8 +263,9 @@ mod tests {
     }
 
     fn publisher(dir: &Path, now: Instant) -> Publisher {
-        let state = State::open(dir, &Registry::new("test", "0")).unwrap();
-        Publisher::new(state, Arc::new(Cluster::new("replicas", [])), now)
+        let registry = Registry::new("test", "0");
+        let state = State::open(dir, &registry).unwrap();
+        Publisher::new(state, Arc::new(Cluster::new("replicas", [])), &registry, now)
     }
 
     fn endpoint(port: u16) -> Arc<Endpoint> {
@@ -418,5 +390,18 @@ mod tests {
         assert_eq!(status["epoch"], 4);
         assert_eq!(status["primary"]["addr"], "127.0.0.1:2");
         assert_eq!(status["since_ms"], 7000);
+    }
+
+    #[test]
+    fn the_metrics_tell_epoch_primary_and_refusals() {
+        let router = Router::new();
+        let metrics = &router.publisher.metrics;
+        assert_eq!((metrics.epoch.get(), metrics.has_primary.get()), (0, 0));
+        router.accepts("a", 4, 2);
+        router.refuses("a", 3, 1, "older");
+        assert_eq!((metrics.epoch.get(), metrics.has_primary.get()), (4, 1));
+        assert_eq!(metrics.refused.with_label_values(&["older_epoch"]).get(), 1);
+        router.publisher.lost_primary(router.start);
+        assert_eq!((metrics.epoch.get(), metrics.has_primary.get()), (4, 0));
     }
 }
