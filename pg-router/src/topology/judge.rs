@@ -46,11 +46,20 @@ type Outcome = Result<Reign, Held>;
 
 impl<'a> Ruling<'a> {
     fn rule(&mut self) -> Outcome {
+        self.forget_what_is_over();
         let Some(reign) = self.memory.confirmed.clone() else { return self.found() };
         match self.court.incumbent(&reign) {
             Some(incumbent) => self.with_incumbent(&reign, &incumbent),
             None => self.without_incumbent(&reign),
         }
+    }
+
+    /// A contest ends with the evidence for it; a stray is forgotten once everybody is in sight and nobody is on it.
+    fn forget_what_is_over(&mut self) {
+        let (court, memory) = (self.court, &mut self.memory);
+        memory.contest = memory.contest.filter(|(timeline, _)| court.is_in_evidence(*timeline));
+        memory.overruled =
+            memory.overruled.filter(|stray| court.is_in_evidence(*stray) || !court.all_in_sight());
     }
 
     /// Nothing is known from before: a majority must be in sight, and repmgr must name the candidate (rule R3 c).

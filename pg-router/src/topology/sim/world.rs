@@ -53,7 +53,8 @@ pub(super) struct World {
     pub(super) nodes: Vec<Node>,
     /// Which pairs of nodes can't reach one another.
     cut: Vec<Vec<bool>>,
-    branches: u32,
+    /// The timeline of every promotion there ever was.
+    promotions: Vec<Timeline>,
 }
 
 pub(super) fn key(index: usize) -> NodeKey {
@@ -74,7 +75,7 @@ impl World {
             orphaned_for: 0,
         };
         let nodes = (0..count).map(node).collect();
-        Self { now: Duration::ZERO, nodes, cut: vec![vec![false; count]; count], branches: 0 }
+        Self { now: Duration::ZERO, nodes, cut: vec![vec![false; count]; count], promotions: Vec::new() }
     }
 
     /// A tenth of a second passes: streams flow, tables are written, repmgrd acts.
@@ -153,10 +154,10 @@ impl World {
 
     /// `pg_promote()`, by repmgrd or by hand; only repmgrd also registers it.
     pub(super) fn promote(&mut self, node: usize) {
-        self.branches += 1;
-        let branch = self.branches;
+        let branch = u32::try_from(self.promotions.len()).unwrap() + 1;
         let node = &mut self.nodes[node];
         node.history.push(branch);
+        self.promotions.push(node.timeline());
         node.in_recovery = false;
         node.upstream = None;
     }
@@ -177,8 +178,8 @@ impl World {
         }
         let newest = self.nodes.iter().map(Node::timeline).max().unwrap();
         let chosen = (0..self.nodes.len()).find(|node| self.nodes[*node].timeline() == newest).unwrap();
-        let twins = self.nodes.iter().filter(|node| node.history != self.nodes[chosen].history);
-        if self.nodes[chosen].in_recovery || twins.clone().any(|twin| twin.timeline() == newest) {
+        let ambiguous = self.promotions.iter().filter(|timeline| **timeline == newest).count() > 1;
+        if self.nodes[chosen].in_recovery || ambiguous {
             self.promote(chosen);
         }
         self.nodes[chosen].table = (chosen, self.nodes[chosen].table.1 + 1);
