@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod config;
 pub mod connect;
 pub mod pools;
+pub mod roster;
 pub mod server;
 pub mod session;
 pub mod statement;

@@ -101,6 +101,11 @@ impl<'a> Court<'a> {
         timelines.filter(|timeline| Some(*timeline) != except).max().unwrap_or(0)
     }
 
+    /// Whether any node is evidence of this timeline.
+    pub(super) fn is_in_evidence(&self, timeline: Timeline) -> bool {
+        self.seen.iter().any(|seen| seen.observation.highest_timeline() == timeline)
+    }
+
     /// Rule R4: the highest timeline wins; among equals the one most standbys follow, then the one most members name,
     /// then the one of the later election.
     pub(super) fn elect(&self, mut candidates: Vec<Seen<'a>>) -> Result<Seen<'a>, Held> {

@@ -46,11 +46,20 @@ type Outcome = Result<Reign, Held>;
 
 impl<'a> Ruling<'a> {
     fn rule(&mut self) -> Outcome {
+        self.forget_what_is_over();
         let Some(reign) = self.memory.confirmed.clone() else { return self.found() };
         match self.court.incumbent(&reign) {
             Some(incumbent) => self.with_incumbent(&reign, &incumbent),
             None => self.without_incumbent(&reign),
         }
+    }
+
+    /// A contest ends with the evidence for it; a stray is forgotten once everybody is in sight and nobody is on it.
+    fn forget_what_is_over(&mut self) {
+        let (court, memory) = (self.court, &mut self.memory);
+        memory.contest = memory.contest.filter(|(timeline, _)| court.is_in_evidence(*timeline));
+        memory.overruled =
+            memory.overruled.filter(|stray| court.is_in_evidence(*stray) || !court.all_in_sight());
     }
 
     /// Nothing is known from before: a majority must be in sight, and repmgr must name the candidate (rule R3 c).
@@ -131,29 +140,25 @@ impl<'a> Ruling<'a> {
         if incumbent.observation.read_only {
             return Err(Held::ReadOnly);
         }
-        if let Some(twin) = self.twin_that_prevails(incumbent)? {
-            self.alerts.push(Alert::SameTimeline(twin.key.clone()));
-            return Ok(twin.reign());
-        }
+        self.compare_with_twins(incumbent)?;
         if self.memory.absent {
             self.prove(incumbent)?;
         }
         Ok(incumbent.reign())
     }
 
-    /// Rule R4 for a node that was promoted to the same timeline as the living primary. Only repmgr's majority hands
-    /// over to it, because a majority doesn't waver; if only the standbys prefer it, writes wait.
-    fn twin_that_prevails(&mut self, incumbent: &Seen<'a>) -> Result<Option<Seen<'a>>, Held> {
+    /// Rule R4 for a node that was promoted to the same timeline as the living primary. If the standbys or repmgr prefer
+    /// that one, writes wait: they never go to two nodes within one timeline.
+    fn compare_with_twins(&mut self, incumbent: &Seen<'a>) -> Result<(), Held> {
         let mut twins = self.court.candidates();
         twins.retain(|twin| twin.timeline == incumbent.timeline && twin.key != incumbent.key);
-        if let Some(twin) = twins.iter().find(|twin| self.court.majority_names(twin)) {
-            return Ok(Some(*twin));
+        let preferred =
+            |twin: &Seen<'_>| twin.followers() > incumbent.followers() || self.court.majority_names(twin);
+        if !twins.iter().any(preferred) {
+            return Ok(());
         }
-        if twins.iter().any(|twin| twin.followers() > incumbent.followers()) {
-            self.alerts.push(Alert::Tied(incumbent.timeline));
-            return Err(Held::Tied);
-        }
-        Ok(None)
+        self.alerts.push(Alert::Tied(incumbent.timeline));
+        Err(Held::Tied)
     }
 
     /// The primary is gone, demoted or out of sight: a strictly higher timeline is the proof of a promotion (rule R3 b).
@@ -166,7 +171,7 @@ impl<'a> Ruling<'a> {
         let mut risen = self.court.candidates();
         risen.retain(|candidate| candidate.timeline > reign.timeline);
         if risen.is_empty() {
-            return self.same_timeline(reign);
+            return Err(self.why_nobody(reign));
         }
         let winner = self.court.elect(risen)?;
         self.admit(&winner)?;
@@ -188,23 +193,15 @@ impl<'a> Ruling<'a> {
         if self.memory.witnessed { Ok(()) } else { self.prove(winner) }
     }
 
-    /// Two standbys may be promoted to one timeline. The other one is believed only if most members name it.
-    fn same_timeline(&mut self, reign: &Reign) -> Outcome {
+    /// Nobody has risen. A twin of the lost primary, promoted to the same timeline, is no successor: its history is
+    /// another one, and only its number is equal.
+    fn why_nobody(&mut self, reign: &Reign) -> Held {
         let candidates = self.court.candidates();
-        let stale = !candidates.is_empty();
-        let twins = candidates.into_iter().filter(|twin| twin.timeline == reign.timeline).collect::<Vec<_>>();
-        if twins.is_empty() {
-            return Err(if stale { Held::Stale } else { Held::NoCandidate });
+        if candidates.iter().any(|twin| twin.timeline == reign.timeline) {
+            self.alerts.push(Alert::Tied(reign.timeline));
+            return Held::Tied;
         }
-        let twin = self.court.elect(twins)?;
-        if self.newest() > twin.timeline {
-            return Err(Held::Deposed);
-        }
-        if !self.court.majority_names(&twin) {
-            return Err(Held::Unconfirmed);
-        }
-        self.alerts.push(Alert::SameTimeline(twin.key.clone()));
-        Ok(twin.reign())
+        if candidates.is_empty() { Held::NoCandidate } else { Held::Stale }
     }
 
     /// What a node must show that was not watched all the time: no newer timeline anywhere, and either standbys that

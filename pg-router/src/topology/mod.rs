@@ -2,8 +2,12 @@
 //!
 //! Kind: wiring.
 
+mod conninfo;
 mod evidence;
 pub mod judge;
 pub mod observation;
+pub mod question;
+#[cfg(test)]
+mod sim;
 mod standby;
 pub mod verdict;

@@ -136,7 +136,7 @@ pub enum Held {
     Contested,
     /// The cluster has moved on to a timeline whose primary is out of sight.
     Deposed,
-    /// Several nodes take writes on the same timeline, and nothing tells them apart.
+    /// Several nodes were promoted to one timeline, and the one that we followed is gone or not preferred.
     Tied,
     /// Only nodes take writes whose timeline is older than the last confirmed one.
     Stale,
@@ -155,7 +155,7 @@ impl Held {
             Self::Unconfirmed => "a node takes writes but repmgr does not name it as the primary",
             Self::Contested => "a higher timeline stands beside the living primary",
             Self::Deposed => "the cluster is on a newer timeline whose primary is out of sight",
-            Self::Tied => "several nodes take writes on one timeline",
+            Self::Tied => "several nodes were promoted to one timeline",
             Self::Stale => "only nodes on an older timeline take writes",
         }
     }
@@ -269,9 +269,7 @@ pub enum Alert {
     Overruled(Timeline),
     /// The primary was believed though nothing but the state file speaks for it.
     LonePrimary(NodeKey),
-    /// Two nodes were promoted to the same timeline, and repmgr's majority has chosen the other one.
-    SameTimeline(NodeKey),
-    /// Several nodes take writes on one timeline and nothing tells them apart.
+    /// Several nodes took writes on one timeline; without a further promotion a person must decide.
     Tied(Timeline),
 }
 
@@ -292,10 +290,7 @@ impl fmt::Display for Alert {
             Self::LonePrimary(node) => {
                 write!(f, "{node} was accepted as the primary though no other node could speak for it")
             }
-            Self::SameTimeline(node) => {
-                write!(f, "two nodes were promoted to one timeline; most members name {node}")
-            }
-            Self::Tied(timeline) => write!(f, "several nodes take writes on timeline {timeline}"),
+            Self::Tied(timeline) => write!(f, "several nodes were promoted to timeline {timeline}"),
         }
     }
 }
