@@ -1,10 +1,14 @@
 //! What Turnstile's three proxies share. The core names no protocol. Kind: wiring.
 
+pub mod admin;
+pub mod config;
 pub mod drain;
 pub mod error;
 pub mod listener;
 pub mod metrics;
 pub mod net;
 pub mod proxy_protocol;
+pub mod reload;
 pub mod tasks;
+pub mod telemetry;
 pub mod tls;
