@@ -146,6 +146,9 @@ async fn a_unix_socket_is_served_and_its_file_removed_on_drain() {
     assert!(!path.exists());
 }
 
+/// The loop can be an essential task, and what it yields can go to another thread.
+fn check_send(_: &impl Send) {}
+
 #[tokio::test]
 async fn draining_stops_accepting_and_leaves_who_is_in() {
     let drain = Drain::new();
@@ -157,7 +160,9 @@ async fn draining_stops_accepting_and_leaves_who_is_in() {
         inside = Some(accepted);
         drain.begin();
     };
-    listener.serve(dispatch, drain.watch()).await.unwrap();
+    let accepting = listener.serve(dispatch, drain.watch());
+    check_send(&accepting);
+    accepting.await.unwrap();
     assert!(TcpStream::connect(addr).await.is_err(), "nobody listens any more");
     let (mut stream, _, _permit) = inside.unwrap().into_stream().unwrap();
     stream.write_all(b"still here").await.unwrap();

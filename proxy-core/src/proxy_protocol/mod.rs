@@ -11,6 +11,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::AsyncReadExt,
     time::{Instant, timeout_at},
@@ -38,7 +39,8 @@ pub struct Proxied {
 }
 
 /// From whom a listener takes headers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// The proxies: they must send a header, and it is believed. The bytes of all others are the protocol's own.
     pub trusted: Vec<IpNet>,

@@ -5,6 +5,7 @@
 mod client;
 mod files;
 mod server;
+mod settings;
 mod verify;
 
 use std::{io, sync::Arc};
@@ -17,6 +18,7 @@ pub use self::{
     client::{ClientTls, ClientTlsConfig},
     files::Identity,
     server::{ClientAuth, ServerTls, ServerTlsConfig},
+    settings::{ClientTlsSettings, ServerTlsSettings},
     verify::{Mode, Verify},
 };
 use crate::{
