@@ -11,6 +11,7 @@ use proxy_core::net::Stream;
 use proxy_core::proxy_protocol::{self, Policy};
 use proxy_core::session::{Ending, drive};
 use proxy_core::tls::ServerTls;
+use proxy_core::upstream::pool::Reuse;
 use proxy_core::worker::{Floor, Seat};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
@@ -77,13 +78,13 @@ struct Client {
 pub async fn serve(desk: Rc<Desk>, gate: Arc<Gate>, accepted: Accepted) {
     let present = desk.floor.drain().session();
     let seat = desk.floor.seat();
-    let mut open = gate.metrics.open();
+    let _open = gate.metrics.open();
     let outcome = converse(&desk, &gate, accepted, seat, present).await;
     match outcome {
-        Ok(ending) => open.ends(ending.label()),
+        Ok(ending) => gate.metrics.ended(ending.label()),
         Err(error) => {
             gate.metrics.error(&error);
-            open.ends("login");
+            gate.metrics.ended("login");
             tracing::debug!(%error, "a client did not come in");
         }
     }
@@ -305,11 +306,11 @@ async fn server_params(entry: &Entry, shared: &Shared) -> Arc<Vec<(String, Strin
         let patience = shared.config.load().pool.connect_timeout;
         if entry.pool.has_target() {
             let _ = tokio::time::timeout(patience, entry.pool.lease(0)).await.map(|lease| {
-                lease.map(|lease| lease.release(proxy_core::session::Reuse::Clean))
+                lease.map(|lease| lease.release(Reuse::Clean))
             });
         }
     }
-    entry.common.welcome.load_full().unwrap_or_else(|| shared.greeting())
+    entry.common.welcome.load_full().unwrap_or_else(|| shared.greeting.load_full())
 }
 
 /// Sends what the server would report, with the client's own wishes in it.

@@ -104,10 +104,10 @@ impl Drop for Listing {
 ///
 /// # Errors
 /// The server could not be reached in time.
-pub async fn deliver(dial: &Arc<Dial>, target: Rc<CancelTarget>) -> Result<(), Error> {
+pub async fn deliver(dial: Arc<Dial>, target: Rc<CancelTarget>) -> Result<(), Error> {
     let _under_way = UnderWay::begin(target.clone());
     let send = async {
-        let mut stream = dial.plain(target.endpoint.addr()).await?;
+        let mut stream = dial.open(target.endpoint.addr()).await?;
         let mut request = Vec::new();
         frontend::put_cancel(&mut request, target.pid, &target.secret);
         stream.write_all(&request).await.map_err(|error| Error::io(proxy_core::error::Side::Upstream, error))?;

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proxy_core::config::{Invalid, Secret, Settings, Size, duration, optional_duration};
-use proxy_core::net::Addr;
+use proxy_core::config::{Invalid, Secret, Settings, Size, duration};
+use proxy_core::net::{Addr, SocketOptions};
+use proxy_core::tls::{ClientTlsSettings, ServerTlsSettings};
 use proxy_core::upstream::Policy;
 use proxy_core::upstream::pool::Role;
 use serde::{Deserialize, Serialize};
@@ -33,9 +34,13 @@ pub struct Config {
     /// How we log in to the servers for them.
     pub server_users: Vec<ServerUser>,
     /// Encryption towards clients.
-    pub client_tls: Option<ClientTls>,
+    pub client_tls: Option<ServerTlsSettings>,
+    /// Refuse clients that don't encrypt.
+    pub client_tls_required: bool,
     /// Encryption towards servers.
-    pub server_tls: Option<ServerTls>,
+    pub server_tls: Option<ClientTlsSettings>,
+    /// What every TCP connection gets, on both sides.
+    pub sockets: SocketOptions,
 }
 
 impl Default for Config {
@@ -50,7 +55,9 @@ impl Default for Config {
             users: Users::default(),
             server_users: Vec::new(),
             client_tls: None,
+            client_tls_required: false,
             server_tls: None,
+            sockets: SocketOptions::default(),
         }
     }
 }
@@ -153,9 +160,6 @@ pub struct Pool {
     /// How long opening one may take.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
-    /// Written data that a server does not acknowledge for so long breaks the connection (TCP_USER_TIMEOUT).
-    #[serde(with = "optional_duration")]
-    pub tcp_user_timeout: Option<Duration>,
     /// Combinations of user, database and start-up options that may have a pool; each may open `size` connections.
     pub max_pools: usize,
 }
@@ -169,7 +173,6 @@ impl Default for Pool {
             idle_timeout: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
             connect_timeout: Duration::from_secs(5),
-            tcp_user_timeout: Some(Duration::from_secs(10)),
             max_pools: 1000,
         }
     }
@@ -223,56 +226,6 @@ pub struct ServerUser {
     pub password: Secret,
 }
 
-/// Encryption towards clients.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientTls {
-    /// The certificate chain, PEM.
-    pub certificate: PathBuf,
-    /// Its key, PEM.
-    pub key: PathBuf,
-    /// Clients must show a certificate of this CA.
-    #[serde(default)]
-    pub client_ca: Option<PathBuf>,
-    /// Refuse clients that don't encrypt.
-    #[serde(default)]
-    pub required: bool,
-}
-
-/// Encryption towards servers.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServerTls {
-    /// The CA whose certificates are believed, PEM.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// What is verified.
-    #[serde(default = "verify_full")]
-    pub verify: Verify,
-    /// Our own certificate, where the server wants one.
-    #[serde(default)]
-    pub certificate: Option<PathBuf>,
-    /// Its key.
-    #[serde(default)]
-    pub key: Option<PathBuf>,
-}
-
-/// What of a server's certificate is verified; as libpq's `sslmode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verify {
-    /// Nothing: encryption against listeners only.
-    Require,
-    /// That our CA signed it.
-    VerifyCa,
-    /// That, and that it names the host.
-    VerifyFull,
-}
-
-fn verify_full() -> Verify {
-    Verify::VerifyFull
-}
-
 impl Settings for Config {
     fn check(&self) -> Result<(), Invalid> {
         if self.cluster.nodes.is_empty() {
@@ -287,18 +240,10 @@ impl Settings for Config {
         if self.pool.min > self.pool.size {
             return Err(Invalid::new("pool.min", "more than pool.size; write at most that"));
         }
-        if self.client_tls.as_ref().is_some_and(|tls| tls.required && tls.certificate.as_os_str().is_empty()) {
-            return Err(Invalid::new("client_tls.certificate", "name a PEM file"));
+        if self.client_tls_required && self.client_tls.is_none() {
+            return Err(Invalid::new("client_tls_required", "needs a certificate; write [client_tls], or leave it out"));
         }
-        match &self.server_tls {
-            Some(tls) if tls.verify != Verify::Require && tls.ca.is_none() => {
-                Err(Invalid::new("server_tls.ca", "verification needs a CA; name a PEM file, or set verify = \"require\""))
-            }
-            Some(tls) if tls.certificate.is_some() != tls.key.is_some() => {
-                Err(Invalid::new("server_tls.key", "a certificate and its key go together; name both or none"))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -15,8 +15,7 @@ use proxy_core::upstream::Endpoint;
 use proxy_core::upstream::pool::{Connect, Failure, Role};
 use tokio::time::Instant;
 
-use crate::auth::client::KeyCache;
-use crate::auth::users::Credential;
+use crate::auth::KeyCache;
 use crate::pools::{Common, PoolKey};
 use crate::roster::Roster;
 use crate::server::{LoggedIn, Login, LoginError, login, request_tls};
@@ -51,7 +50,7 @@ impl Dial {
             return Ok(stream);
         };
         match request_tls(&mut stream).await {
-            Ok(true) => tls.connect(stream, &[], to.host(), Instant::now() + self.timeout).await,
+            Ok(true) => tls.connect(stream, to.host(), &[], Instant::now() + self.timeout).await,
             Ok(false) => Err(Error::upstream(Kind::Denied, "the server does not offer TLS")),
             Err(error) => Err(Error::upstream(Kind::Io, error)),
         }

@@ -12,6 +12,7 @@ use proxy_core::upstream::permits::Permits;
 use proxy_core::upstream::pool::{Pool, PoolLimits, Role};
 use proxy_core::worker::Floor;
 
+use crate::auth::KeyCache;
 use crate::config::Config;
 use crate::connect::{Dial, Opener};
 
@@ -42,7 +43,9 @@ pub struct Shared {
     /// The configuration now.
     pub config: ArcSwap<Config>,
     /// How connections are opened.
-    pub dial: Dial,
+    pub dial: Arc<Dial>,
+    /// What the monitors were told at login; serves clients that come during an outage.
+    pub greeting: ArcSwap<Vec<(String, String)>>,
     /// Where clients wait while there is no primary.
     pub hold: Arc<Hold>,
     commons: Mutex<HashMap<PoolKey, Arc<Common>>>,
@@ -50,8 +53,8 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing is open yet.
-    pub fn new(config: Arc<Config>, dial: Dial, hold: Arc<Hold>) -> Self {
-        Self { config: ArcSwap::new(config), dial, hold, commons: Mutex::default() }
+    pub fn new(config: Arc<Config>, dial: Arc<Dial>, hold: Arc<Hold>) -> Self {
+        Self { config: ArcSwap::new(config), dial, greeting: ArcSwap::default(), hold, commons: Mutex::default() }
     }
 
     /// Gives existing pools their new size.
@@ -94,13 +97,14 @@ pub struct Entry {
 pub struct Pools {
     shared: Arc<Shared>,
     floor: Rc<Floor>,
+    keys: Rc<RefCell<KeyCache>>,
     entries: RefCell<HashMap<PoolKey, Rc<Entry>>>,
 }
 
 impl Pools {
     /// No pools yet.
     pub fn new(shared: Arc<Shared>, floor: Rc<Floor>) -> Self {
-        Self { shared, floor, entries: RefCell::default() }
+        Self { shared, floor, keys: Rc::default(), entries: RefCell::default() }
     }
 
     /// The pool of `key`; made when it is first asked for. `None` when there are too many already.
@@ -110,7 +114,12 @@ impl Pools {
         }
         self.drop_unused();
         let common = self.shared.common(key)?;
-        let opener = self.shared.dial.opener(key.clone(), common.clone());
+        let opener = Opener {
+            dial: self.shared.dial.clone(),
+            key: key.clone(),
+            common: common.clone(),
+            keys: self.keys.clone(),
+        };
         let pool = Pool::new(
             opener,
             limits(&self.shared.config.load(), key.role),

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::auth::users::{Credential, Users};
-use crate::auth::verifier::{Key, Verifier};
+use crate::auth::verifier::Key;
+use crate::auth::{Credential, Users, Verifier};
 use crate::config::ServerUser;
 
 /// The users of the moment; replaced as a whole when the configuration or the users file changes.

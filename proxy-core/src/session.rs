@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::link::{Link, Outbox, Scratch};
-use crate::upstream::pool::{Connect, Lease, Pool, Refusal};
+use crate::upstream::pool::{Connect, Lease, Pool, Port, Refusal, Reuse};
 use crate::worker::{Pulse, Seat};
 
 /// Bytes that a client may send ahead while it waits for an upstream; beyond that it is not read.
@@ -71,15 +71,6 @@ pub enum Then {
     Close(Ending),
 }
 
-/// In which state a lease goes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
-    /// At a boundary: the next session may have it.
-    Clean,
-    /// Nobody knows what it still owes: close it.
-    Discard,
-}
-
 /// How a session ended; a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -124,14 +115,6 @@ pub enum Loss {
         /// As in [`Loss::Cut`].
         unsent: usize,
     },
-}
-
-/// The leased side, as a machine sees it.
-pub struct Port<'a, S> {
-    /// The protocol's own state of this upstream connection.
-    pub state: &'a mut S,
-    /// Bytes of our own making for it.
-    pub outbox: &'a mut Outbox,
 }
 
 /// A protocol without I/O: every decision of a session is made here.

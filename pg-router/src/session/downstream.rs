@@ -1,7 +1,8 @@
 //! What the client sends. Kind: pure.
 
 use proxy_core::link::Outbox;
-use proxy_core::session::{Ending, Port, Reuse, Step, Then};
+use proxy_core::session::{Ending, Step, Then};
+use proxy_core::upstream::pool::{Port, Reuse};
 
 use super::{Mode, Server, Session, Status};
 use crate::wire::frontend;

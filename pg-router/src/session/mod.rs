@@ -26,9 +26,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use proxy_core::link::Outbox;
-use proxy_core::session::{Ending, Loss, Machine, Port, Step, Then};
+use proxy_core::session::{Ending, Loss, Machine, Step, Then};
 use proxy_core::upstream::Endpoint;
-use proxy_core::upstream::pool::{Connect, Refusal};
+use proxy_core::upstream::pool::{Connect, Port, Refusal};
 
 use crate::wire::backend::Status;
 use crate::wire::error::{Report, put_error};
@@ -107,6 +107,13 @@ pub struct CancelTarget {
     /// Cancel requests on their way. While there are any the connection is not given to another client, whose
     /// statement they could hit.
     pub under_way: Cell<u32>,
+}
+
+impl CancelTarget {
+    /// A connection that nobody cancels yet.
+    pub fn new(endpoint: Arc<Endpoint>, pid: i32, secret: Box<[u8]>) -> Self {
+        Self { endpoint, pid, secret, under_way: Cell::new(0) }
+    }
 }
 
 /// What the rest of the worker may know of a session and ask of it.

@@ -1,7 +1,8 @@
 //! What the server sends. Kind: pure.
 
 use proxy_core::link::Outbox;
-use proxy_core::session::{Port, Reuse, Step, Then};
+use proxy_core::session::{Step, Then};
+use proxy_core::upstream::pool::{Port, Reuse};
 
 use super::ledger::Kind;
 use super::vars::Vars;

@@ -26,8 +26,7 @@ use super::permits::{Permit, Permits, Request};
 use super::topology::Topology;
 use super::{Endpoint, Hold, InFlight, Policy};
 use crate::backoff::Backoff;
-use crate::link::{Link, Scratch};
-use crate::session::{Port, Reuse};
+use crate::link::{Link, Outbox, Scratch};
 use crate::tasks;
 
 /// How often a pool looks after its queue and its idle connections; the precision of its time limits.
@@ -50,6 +49,23 @@ pub trait Connect: 'static {
 
     /// What to say before an idle connection is closed.
     fn farewell(&self) -> &'static [u8];
+}
+
+/// In which state a lease goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// At a boundary: the next session may have it.
+    Clean,
+    /// Nobody knows what it still owes: close it.
+    Discard,
+}
+
+/// The leased side, as a machine sees it.
+pub struct Port<'a, S> {
+    /// The protocol's own state of this upstream connection.
+    pub state: &'a mut S,
+    /// Bytes of our own making for it.
+    pub outbox: &'a mut Outbox,
 }
 
 /// Why no connection could be opened.
@@ -318,7 +334,8 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    fn has_target(&self) -> bool {
+    /// Whether there is an endpoint to connect to, as far as the topology says.
+    pub fn has_target(&self) -> bool {
         self.limits.role.has_target(&self.current.borrow())
     }
 
