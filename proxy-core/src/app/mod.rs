@@ -234,6 +234,9 @@ fn ending(drain: &Drain, cut: usize) -> ExitCode {
     ExitCode::FAILURE
 }
 
+const OK: &str = "ok";
+const REFUSED: &str = "refused";
+
 /// Loads the configuration again whenever there is a reason, and hands it over if it is valid.
 struct Reloader {
     sources: Sources,
@@ -247,6 +250,10 @@ impl Reloader {
     fn new(sources: Sources, watcher: Watcher, telemetry: Option<Telemetry>, context: &Context) -> Self {
         let help = "Configurations loaded while running, by result: ok or refused";
         let reloads = context.registry.counter_vec("config_reloads_total", help, &["result"]);
+        // Shown as zero from the start, so that an alert on its increase sees the first one.
+        for result in [OK, REFUSED] {
+            reloads.with_label_values(&[result]);
+        }
         Self { sources, watcher, telemetry, core: context.core.clone(), reloads }
     }
 
@@ -273,7 +280,7 @@ impl Reloader {
     }
 
     fn report(&self, reason: Reason, result: Result<()>) {
-        let label = if result.is_ok() { "ok" } else { "refused" };
+        let label = if result.is_ok() { OK } else { REFUSED };
         self.reloads.with_label_values(&[label]).inc();
         match result {
             Ok(()) => tracing::info!(?reason, "configuration loaded"),
@@ -324,7 +331,7 @@ fn fail<S: Service>(error: &Error) -> ExitCode {
     match error.kind() {
         Kind::Config => refuse::<S>(error),
         _ => {
-            eprintln!("{}: {error}", S::NAME);
+            tracing::error!(%error, "could not start");
             ExitCode::FAILURE
         }
     }
