@@ -57,7 +57,9 @@ fn every_file_declares_its_kind() {
     let known = ["pure", "driver", "wiring"];
     let all = sources("src");
     let undeclared = all.iter().filter(|source| !source.kind().is_some_and(|kind| known.contains(&kind)));
-    check(undeclared.map(|source| format!("{}: the first line must end with `Kind: …`", source.name)));
+    check(
+        undeclared.map(|source| format!("{}: a line of its module doc must end with `Kind: …`", source.name)),
+    );
 }
 
 #[test]

@@ -16,7 +16,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus::IntCounterVec;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{Endpoint, Latch, Readiness, Status, View};
@@ -24,13 +23,15 @@ use crate::config::{Core, Loaded, Override, Settings, Sources};
 use crate::drain::{Drain, Phase};
 use crate::error::{Error, Kind, Result, Side};
 use crate::metrics::Registry;
-use crate::reload::{Reason, Watcher};
+use crate::reload::Watcher;
 use crate::tasks;
 use crate::telemetry::{self, Telemetry};
 
 mod cli;
+mod reloader;
 
 use cli::Cli;
+use reloader::Reloader;
 
 /// How long cut sessions get to notice: each is at an await point, so this is plenty.
 const CUT_GRACE: Duration = Duration::from_secs(2);
@@ -234,54 +235,6 @@ fn ending(drain: &Drain, cut: usize) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Loads the configuration again whenever there is a reason, and hands it over if it is valid.
-struct Reloader {
-    sources: Sources,
-    watcher: Watcher,
-    telemetry: Option<Telemetry>,
-    core: Arc<Core>,
-    reloads: IntCounterVec,
-}
-
-impl Reloader {
-    fn new(sources: Sources, watcher: Watcher, telemetry: Option<Telemetry>, context: &Context) -> Self {
-        let help = "Configurations loaded while running, by result: ok or refused";
-        let reloads = context.registry.counter_vec("config_reloads_total", help, &["result"]);
-        Self { sources, watcher, telemetry, core: context.core.clone(), reloads }
-    }
-
-    async fn run<S: Service>(&mut self, service: &mut S) {
-        loop {
-            let reason = self.watcher.changed().await;
-            let result = self.reload(service).await;
-            self.report(reason, result);
-        }
-    }
-
-    async fn reload<S: Service>(&mut self, service: &mut S) -> Result<()> {
-        let loaded = self.sources.load::<S::Config>().map_err(Error::config)?;
-        service.reload(loaded.service).await?;
-        self.watcher.watch(loaded.files);
-        if let Some(telemetry) = &self.telemetry {
-            telemetry.set(&loaded.core.log)?;
-        }
-        let old = std::mem::replace(&mut self.core, loaded.core);
-        if old.admin != self.core.admin || old.log.format != self.core.log.format {
-            tracing::warn!("admin.listen and log.format take effect at the next start");
-        }
-        Ok(())
-    }
-
-    fn report(&self, reason: Reason, result: Result<()>) {
-        let label = if result.is_ok() { "ok" } else { "refused" };
-        self.reloads.with_label_values(&[label]).inc();
-        match result {
-            Ok(()) => tracing::info!(?reason, "configuration loaded"),
-            Err(error) => tracing::error!(?reason, %error, "configuration refused: the old one stays"),
-        }
-    }
-}
-
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -324,7 +277,7 @@ fn fail<S: Service>(error: &Error) -> ExitCode {
     match error.kind() {
         Kind::Config => refuse::<S>(error),
         _ => {
-            eprintln!("{}: {error}", S::NAME);
+            tracing::error!(%error, "could not start");
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,10 @@
 //! The settings that every binary has. Kind: pure.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::units::duration;
 
@@ -26,7 +28,14 @@ pub struct Core {
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// An IP address and port; no endpoint unless told. It asks for no password: keep it off public networks.
-    pub listen: Option<std::net::SocketAddr>,
+    #[serde(deserialize_with = "address")]
+    pub listen: Option<SocketAddr>,
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let remedy = "expected an IP address with its port, such as \"127.0.0.1:9187\"";
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|_| D::Error::custom(remedy))
 }
 
 /// `[log]`: what goes to standard error.

@@ -11,6 +11,8 @@ pub(crate) const SECRET: &str = "proxy_core::Secret";
 const REDACTED: &str = "***";
 
 /// A text that must not be told. In a configuration, `foo` may also come as `foo_file`, from a file.
+///
+/// `==` is for comparing configurations; who checks a password compares what is derived from it, in constant time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

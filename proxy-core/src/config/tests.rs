@@ -138,6 +138,13 @@ fn a_log_level_that_is_none_is_refused() {
 }
 
 #[test]
+fn an_address_without_a_port_is_refused() {
+    file("admin.listen = \"1.2.3.4\"").check_refused(
+        "FILE:1: `admin.listen` = \"1.2.3.4\": expected an IP address with its port, such as \"127.0.0.1:9187\"",
+    );
+}
+
+#[test]
 fn what_kubernetes_puts_into_the_environment_is_no_setting() {
     file("")
         .env("PG_ROUTER_SERVICE_HOST", "10.0.0.1")

@@ -42,11 +42,11 @@ impl Source {
         shipped.lines().map(without_comment).collect::<Vec<_>>().join("\n")
     }
 
-    /// What its first line declares.
+    /// What its module doc declares, at the end of a line and once.
     pub(crate) fn kind(&self) -> Option<&str> {
-        let first = self.text.lines().next()?.strip_prefix("//! ")?;
-        let (_, kind) = first.rsplit_once("Kind: ")?;
-        kind.strip_suffix('.')
+        let doc = self.text.lines().map_while(|line| line.strip_prefix("//!"));
+        let mut kinds = doc.filter_map(|line| line.rsplit_once("Kind: ")?.1.strip_suffix('.'));
+        kinds.next().filter(|_| kinds.next().is_none())
     }
 }
 
