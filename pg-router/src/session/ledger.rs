@@ -155,7 +155,7 @@ impl Ledger {
                 self.kept = Vec::new();
             }
         } else if !self.overflown {
-            self.kept.drain(..unit.bytes);
+            self.kept.drain(..unit.bytes.min(self.kept.len()));
         }
         Some(unit)
     }

@@ -298,3 +298,6 @@ impl Session {
         self.pinned = false;
     }
 }
+
+#[cfg(test)]
+mod tests;
