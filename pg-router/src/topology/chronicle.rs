@@ -71,6 +71,7 @@ impl Chronicle {
         let reigning = Some((node.clone(), timeline));
         let changed = reigning != self.reigning;
         if changed {
+            self.candidate_at.get_or_insert(now);
             let from = std::mem::replace(&mut self.reigning, reigning).map(|(node, _)| node.to_string());
             let switch = self.switch(from, node.to_string(), timeline, now, wall);
             self.last.truncate(KEPT - 1);
@@ -103,4 +104,54 @@ impl Chronicle {
 
 fn millis(moment: Moment) -> u64 {
     u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::verdict::{Held, Reign};
+
+    fn verdict(node: Option<&str>, candidate: bool) -> Verdict {
+        let reign =
+            |node: &str| Reign { node: node.into(), node_id: None, timeline: 1, system_identifier: 7 };
+        let primary = node.map_or(Decision::Held(Held::NoCandidate), |node| Decision::Primary(reign(node)));
+        let roles = if candidate { vec![(NodeKey::from("b"), Role::Candidate)] } else { Vec::new() };
+        Verdict { suspect: node.is_none(), primary, roles, alerts: Vec::new() }
+    }
+
+    fn check(story: &[(u64, Option<&str>, bool)]) -> Vec<Switch> {
+        let mut chronicle = Chronicle::default();
+        for (at, node, candidate) in story {
+            chronicle.note(&verdict(*node, *candidate), Moment::from_millis(*at), SystemTime::UNIX_EPOCH);
+        }
+        chronicle.switches().cloned().collect()
+    }
+
+    #[test]
+    fn a_switch_tells_when_it_was_lost_seen_and_confirmed() {
+        let story = [
+            (0, Some("a"), false),
+            (5, None, false),
+            (6, None, false),
+            (8, None, true),
+            (9, Some("b"), false),
+            (10, Some("b"), false),
+        ];
+        let switches = check(&story);
+        let (first, second) = (&switches[0], &switches[1]);
+        assert_eq!((first.from.as_deref(), &*first.to, second.from.as_deref()), (Some("a"), "b", None));
+        assert_eq!((first.lost_ms, first.candidate_ms, first.confirmed_ms), (Some(5), Some(8), 9));
+    }
+
+    #[test]
+    fn a_primary_that_comes_back_is_no_switch() {
+        assert_eq!(check(&[(0, Some("a"), false), (1, None, false), (2, Some("a"), false)]).len(), 1);
+    }
+
+    #[test]
+    fn only_so_many_are_kept() {
+        let names = ["a", "b"].into_iter().cycle().take(40);
+        let story: Vec<_> = names.enumerate().map(|(at, name)| (at as u64, Some(name), false)).collect();
+        assert_eq!(check(&story).len(), KEPT);
+    }
 }

@@ -123,6 +123,7 @@ impl Roster {
             }
             member.role = role;
             let fit = match role {
+                None | Some(Role::Unasked) => continue,
                 Some(Role::Primary | Role::Replica) => Ok(()),
                 role => Err(role.and_then(Role::why).unwrap_or("has no role")),
             };
