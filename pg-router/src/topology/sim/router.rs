@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::world::{World, key};
 use crate::topology::judge::judge;
 use crate::topology::observation::{Loss, Moment, NodeView, Observation, Sight, Timeline};
-use crate::topology::verdict::{Decision, Limits, Memory, Reign, Verdict};
+use crate::topology::verdict::{Decision, Held, Limits, Memory, Reign, Role, Verdict};
 
 pub(super) struct Router {
     /// Which nodes it can't reach.
@@ -69,6 +69,18 @@ impl Router {
             Decision::Primary(reign) => self.nodes.iter().position(|node| node.key == reign.node),
             Decision::Held(_) => None,
         }
+    }
+
+    /// Why writes are held.
+    pub(super) fn held(&self) -> Option<Held> {
+        match &self.verdict.as_ref()?.primary {
+            Decision::Held(reason) => Some(*reason),
+            Decision::Primary(_) => None,
+        }
+    }
+
+    pub(super) fn role(&self, index: usize) -> Role {
+        self.verdict.as_ref().and_then(|verdict| verdict.role(&key(index))).unwrap()
     }
 
     pub(super) fn replicas(&self) -> usize {
