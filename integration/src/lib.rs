@@ -13,9 +13,11 @@ pub mod error;
 pub mod fault;
 pub mod netns;
 pub mod pg;
+pub mod place;
 pub mod process;
 pub mod progress;
 pub mod router;
+pub mod sweeper;
 pub mod wait;
 
-pub use error::{Error, Result};
+pub use error::{Context, Error, Result};
