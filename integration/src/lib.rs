@@ -11,6 +11,7 @@ pub mod debian;
 pub mod direct;
 pub mod error;
 pub mod fault;
+pub mod http;
 pub mod netns;
 pub mod pg;
 pub mod place;

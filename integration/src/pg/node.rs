@@ -199,7 +199,7 @@ fn parent_of(pid: u32) -> Option<u32> {
 }
 
 /// The last lines of a log, for an error message.
-pub(super) fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(15)..].join("\n")
