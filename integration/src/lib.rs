@@ -19,6 +19,8 @@ pub mod process;
 pub mod progress;
 pub mod router;
 pub mod sweeper;
+pub mod test;
+pub mod up;
 pub mod wait;
 
 pub use error::{Context, Error, Result};
