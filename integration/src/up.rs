@@ -95,45 +95,36 @@ fn port_is_free(port: u16) -> bool {
 }
 
 fn usage(cluster: &Cluster, router: Option<&Router>) -> String {
-    let direct: String = cluster
-        .nodes()
-        .iter()
-        .map(|node| format!("    n{}         {}   log {}\n", node.id(), node.addr(), node.log().display()))
-        .collect();
-    let through = router.map(|router| {
-        format!(
-            "    pg-router  {}   log {}\n    status     http://{}/status\n",
-            router.addr(),
-            router.log().display(),
-            router.admin()
-        )
-    });
-    let addr = router.map_or(cluster.node(1).addr(), Router::addr);
+    let nodes: String = cluster.nodes().iter().map(|node| place_of(node)).collect();
+    let n1 = cluster.node(1);
+    let pid = n1.data().join("postmaster.pid");
     format!(
-        "\n{}{direct}\nTalk to it{}:\n    {}\nTalk to n1 itself:\n    {}\n{}\nCtrl-C stops everything.\n",
-        through.unwrap_or_default(),
-        router.map_or("", |_| " through pg-router"),
-        psql(addr, ""),
-        psql(cluster.node(1).addr(), ""),
-        crash(cluster.node(1), addr),
+        "\n{}{nodes}\nTalk to n1 itself:\n    {}\nKill the primary, from another terminal:\n    \
+         kill -9 $(head -n 1 {})\n\nCtrl-C stops everything.\n",
+        router.map(through).unwrap_or_default(),
+        psql(n1.addr()),
+        pid.display(),
     )
 }
 
-fn psql(addr: SocketAddr, more: &str) -> String {
+fn place_of(node: &Node) -> String {
+    format!("    n{}         {}   log {}\n", node.id(), node.addr(), node.log().display())
+}
+
+fn through(router: &Router) -> String {
+    let (addr, admin, log) = (router.addr(), router.admin(), router.log().display());
+    format!(
+        "Talk to the primary, whoever it is, through pg-router:\n    {psql}\nKeep this running while the primary dies:\n    \
+         echo 'select now(), inet_server_port() \\watch 0.2' | {psql}\n\n    \
+         pg-router  {addr}   log {log}\n    status     http://{admin}/status\n",
+        psql = psql(addr)
+    )
+}
+
+fn psql(addr: SocketAddr) -> String {
     let Account { user, password, database } = Account::BENCH;
     let (ip, port, password) = (addr.ip(), addr.port(), password.unwrap_or_default());
-    format!("PGPASSWORD={password} psql -h {ip} -p {port} -U {user} {database}{more}")
-}
-
-fn crash(primary: &Node, addr: SocketAddr) -> String {
-    let pid = primary.data().join("postmaster.pid");
-    format!(
-        "See the primary die: keep this running in a second terminal …\n    {}\n… and kill n1 from a third:\n    \
-         {}kill -9 $(head -n 1 {})",
-        psql(addr, " -c \"select now(), inet_server_port()\" -c \"\\watch 0.2\""),
-        if rustix::process::geteuid().is_root() { "" } else { "sudo " },
-        pid.display()
-    )
+    format!("PGPASSWORD={password} psql -h {ip} -p {port} -U {user} {database}")
 }
 
 /// Says what the nodes turn into, until a signal comes.
