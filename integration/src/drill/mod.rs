@@ -1,0 +1,1 @@
+//! Drills. Kind: driver.
