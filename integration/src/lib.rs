@@ -18,10 +18,12 @@ pub mod measure;
 pub mod netns;
 pub mod peers;
 pub mod pg;
+pub mod place;
 pub mod process;
 pub mod progress;
 pub mod report;
 pub mod router;
+pub mod sweeper;
 pub mod wait;
 
-pub use error::{Error, Result};
+pub use error::{Context, Error, Result};
