@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// Measure our routers beside what they replace.
 #[derive(Debug, Parser)]
@@ -52,6 +52,7 @@ pub fn run(args: Args) -> Result<()> {
 /// Writes a report where it was asked for.
 pub(crate) fn write_json(file: Option<&Path>, report: &impl serde::Serialize) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
-    let text = serde_json::to_string_pretty(report).context("the report as JSON")?;
+    let text =
+        serde_json::to_string_pretty(report).map_err(|e| Error::new(format!("the report as JSON: {e}")))?;
     std::fs::write(file, text + "\n").context(file.display())
 }

@@ -51,7 +51,8 @@ impl Facts {
     pub(super) fn figures(&self) -> Figures {
         let tally = &self.tally;
         let resumed = tally.first_ack_after(self.promoted);
-        let silent = tally.acked().map(|(write, _)| write.ended).max().map_or(0.0, |last| millis(last, self.ended));
+        let silent =
+            tally.acked().map(|(write, _)| write.ended).max().map_or(0.0, |last| millis(last, self.ended));
         let blackout = tally.blackout().as_secs_f64() * 1e3;
         Figures::from([
             figure("lost_acked_writes", tally.lost(&self.present) as f64),

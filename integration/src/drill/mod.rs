@@ -99,7 +99,12 @@ fn perform(script: &Script, options: &Options) -> Result<()> {
 }
 
 /// The subjects take turns within a run.
-fn play_all(script: &Script, options: &Options, subjects: &[&'static str], router: &std::path::Path) -> Result<Drill> {
+fn play_all(
+    script: &Script,
+    options: &Options,
+    subjects: &[&'static str],
+    router: &std::path::Path,
+) -> Result<Drill> {
     let mut report = Drill::named(script.name);
     let runs = if options.quick { 1 } else { options.runs };
     for number in 1..=runs {
@@ -120,7 +125,7 @@ fn play_all(script: &Script, options: &Options, subjects: &[&'static str], route
 fn subjects(script: &Script, options: &Options) -> Result<Vec<&'static str>> {
     if let Some(name) = options.subjects.iter().find(|name| !script.subjects.contains(&name.as_str())) {
         let known = script.subjects.join(", ");
-        return Err(Error::new(format!("{} has no subject {name}; there are: {known}", script.name)));
+        return Err(Error::usage(format!("{} has no subject {name}; there are: {known}", script.name)));
     }
     let chosen = |name: &str| match options.subjects.as_slice() {
         [] => !options.quick || name == ROUTER,

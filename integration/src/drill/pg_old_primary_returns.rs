@@ -4,20 +4,22 @@
 use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::facts::Facts;
 use super::scene::{Blow, Scene, router_options, tell_failures};
 use super::{NO_PEERS, ROUTER, Run, Script};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::load::tally::Tally;
 use crate::load::{self, Load, LoadOptions};
-use crate::peers::Subject;
+use crate::peers::conninfo;
 use crate::pg::{Cluster, ClusterOptions};
+use crate::process::free_port;
 use crate::progress::say;
 use crate::report::Figures;
-use crate::router::Router;
+use crate::router::{Router, RouterOptions};
 
 pub(super) const SCRIPT: Script = Script {
     name: "pg-old-primary-returns",
@@ -54,8 +56,9 @@ fn play(run: &Run) -> Result<Figures> {
     let returned = return_by_hand(&scene.cluster)?;
     scene.go_on(if run.quick { 10 } else { 12 });
     let mut facts = scene.facts(blow, aftermath)?;
-    let state = scene.subject.take().and_then(|subject| subject.folder());
-    let blind = [blind(&scene.cluster, run, state.as_deref(), 1)?, blind(&scene.cluster, run, None, 2)?];
+    drop(scene.subject.take());
+    let state = scene.folder.path();
+    let blind = [blind(&scene.cluster, run, Some(state), 1)?, blind(&scene.cluster, run, None, 2)?];
     facts.present = load::ids_on(scene.cluster.primary()?)?;
     let on_old = load::ids_on(scene.cluster.node(OLD))?;
     scene.close()?;
@@ -73,17 +76,32 @@ fn return_by_hand(cluster: &Cluster) -> Result<Instant> {
     Ok(returned)
 }
 
-/// A router that is started while all nodes but the old primary hang, and clients that try to write through it.
+/// A router that is started while all nodes but the old primary hang, and clients that try to write through it. It may
+/// well not call itself ready before the others are back, so nobody waits for that.
 fn blind(cluster: &Cluster, run: &Run, state: Option<&Path>, number: i64) -> Result<Blind> {
-    say(if state.is_some() { "a restarted router sees only the old primary" } else { "a new router sees only the old primary" });
+    let who = if state.is_some() { "a restarted router" } else { "a new router" };
+    say(format_args!("{who} sees only the old primary"));
     let hang = Hang::of(cluster)?;
-    let router = Router::launch(cluster, &router_options(&run.router, state))?;
-    let options = LoadOptions { clients: BLIND_CLIENTS, first_id: number * ID_RANGE, ..LoadOptions::new(Subject::conninfo(&router)) };
+    let port = free_port();
+    let options = RouterOptions { port: Some(port), ..router_options(&run.router, state) };
+    std::thread::scope(|scope| {
+        let router = scope.spawn(|| Router::start(cluster, &options));
+        let seen = try_to_write(hang, port, run.quick, number);
+        router.join().map_err(|_| Error::new("the router's start panicked"))?.map(drop)?;
+        seen
+    })
+}
+
+fn try_to_write(hang: Hang<'_>, port: u16, quick: bool, number: i64) -> Result<Blind> {
+    let conninfo = conninfo(SocketAddr::from(([127, 0, 0, 1], port)));
+    let options =
+        LoadOptions { clients: BLIND_CLIENTS, first_id: number * ID_RANGE, ..LoadOptions::new(conninfo) };
     let load = Load::start_unanswered(options)?;
-    std::thread::sleep(Duration::from_secs(if run.quick { 3 } else { 6 }));
+    std::thread::sleep(Duration::from_secs(if quick { 3 } else { 6 }));
     let acked_while_blind = load.acked_writes();
+    let healed = Instant::now();
     drop(hang);
-    let resumed = load.acked_after(Instant::now(), RESUME_TIMEOUT);
+    let resumed = load.acked_after(healed, RESUME_TIMEOUT);
     let tally = load.stop()?;
     tell_failures(&tally);
     Ok(Blind { tally, acked_while_blind, resumed })
@@ -116,7 +134,8 @@ impl Drop for Hang<'_> {
 
 fn figures(facts: &Facts, blind: &[Blind], returned: Instant, on_old: &HashSet<i64>) -> Figures {
     let tallies: Vec<&Tally> = std::iter::once(&facts.tally).chain(blind.iter().map(|b| &b.tally)).collect();
-    let sum = |count: &dyn Fn(&Tally) -> usize| tallies.iter().map(|tally| count(tally)).sum::<usize>() as f64;
+    let sum =
+        |count: &dyn Fn(&Tally) -> usize| tallies.iter().map(|tally| count(tally)).sum::<usize>() as f64;
     let acked_on_old = sum(&|tally| tally.misrouted(facts.promoted, &facts.timeline));
     let strays: HashSet<i64> = on_old.difference(&facts.present).copied().collect();
     let reached_old = sum(&|tally| tally.sent_after(returned, &strays));

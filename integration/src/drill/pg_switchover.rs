@@ -30,8 +30,9 @@ fn play(run: &Run) -> Result<Figures> {
 
 /// repmgr works in the background while the clients and the watcher go on.
 fn switch_over(scene: &Scene) -> Result<(Blow, Aftermath)> {
+    let cluster = &scene.cluster;
     std::thread::scope(|scope| {
-        let repmgr = scope.spawn(|| scene.cluster.switchover_to(2));
+        let repmgr = scope.spawn(|| cluster.switchover_to(2));
         let blow = Blow { struck: wait_for_the_close(scene)?, victim: 1 };
         let aftermath = scene.watch(blow)?;
         repmgr.join().map_err(|_| Error::new("the switchover panicked"))??;

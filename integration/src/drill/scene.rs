@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use super::facts::Facts;
 use super::{ROUTER, Run};
 use crate::direct::Watcher;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::load::{self, Load, LoadOptions};
 use crate::peers::{Haproxy, Pgpool, Subject};
 use crate::pg::{Cluster, ClusterOptions, Node};
@@ -26,6 +28,8 @@ pub(super) struct Scene {
     pub(super) subject: Option<Box<dyn Subject>>,
     pub(super) watcher: Watcher,
     pub(super) cluster: Cluster,
+    /// Where our router keeps what outlives it.
+    pub(super) folder: TempDir,
     quick: bool,
 }
 
@@ -48,10 +52,12 @@ impl Scene {
     pub(super) fn set(run: &Run, options: ClusterOptions) -> Result<Self> {
         let cluster = Cluster::start(&ClusterOptions { sync_standby: true, ..options })?;
         load::create_tables(cluster.node(1))?;
-        let subject = subject(run, &cluster)?;
+        let folder = tempfile::tempdir().context("the router's folder")?;
+        let subject = subject(run, &cluster, folder.path())?;
         let watcher = Watcher::start(&cluster)?;
         let load = Load::start(LoadOptions::new(subject.conninfo()))?;
-        let scene = Self { load: Some(load), subject: Some(subject), watcher, cluster, quick: run.quick };
+        let scene =
+            Self { load: Some(load), subject: Some(subject), watcher, cluster, folder, quick: run.quick };
         scene.go_on(2);
         Ok(scene)
     }
@@ -126,9 +132,9 @@ pub(super) fn timeline(primary: &Node) -> Result<String> {
     Ok(answer.trim().to_string())
 }
 
-fn subject(run: &Run, cluster: &Cluster) -> Result<Box<dyn Subject>> {
+fn subject(run: &Run, cluster: &Cluster, folder: &Path) -> Result<Box<dyn Subject>> {
     Ok(match run.subject {
-        ROUTER => Box::new(Router::start(cluster, &router_options(&run.router, None))?),
+        ROUTER => Box::new(Router::start(cluster, &router_options(&run.router, Some(folder)))?),
         "haproxy" => Box::new(Haproxy::following(cluster)?),
         _ => Box::new(Pgpool::following(cluster)?),
     })

@@ -183,5 +183,7 @@ pub fn create_tables(primary: &Node) -> Result<()> {
 /// The ids that a node holds.
 pub fn ids_on(node: &Node) -> Result<std::collections::HashSet<i64>> {
     let rows = node.sql("bench", "select id from drill_writes")?;
-    rows.split_whitespace().map(|id| id.parse::<i64>().context("not an id")).collect()
+    rows.split_whitespace()
+        .map(|id| id.parse().map_err(|_| crate::Error::new(format!("not an id: {id}"))))
+        .collect()
 }

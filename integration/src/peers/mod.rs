@@ -44,13 +44,15 @@ pub trait Subject {
     }
     /// A connection string through it, for the benches' and drills' account.
     fn conninfo(&self) -> String {
-        let Account { user, password, database } = Account::BENCH;
-        let (host, port) = (self.addr().ip(), self.addr().port());
-        format!(
-            "host={host} port={port} user={user} password={} dbname={database}",
-            password.unwrap_or_default()
-        )
+        conninfo(self.addr())
     }
+}
+
+/// A connection string to an address, for the benches' and drills' account.
+pub fn conninfo(addr: SocketAddr) -> String {
+    let Account { user, password, database } = Account::BENCH;
+    let (host, port, password) = (addr.ip(), addr.port(), password.unwrap_or_default());
+    format!("host={host} port={port} user={user} password={password} dbname={database}")
 }
 
 /// No proxy at all: the client speaks to the primary.
@@ -108,7 +110,7 @@ impl Program {
     /// Starts it in its folder and waits until its port answers.
     fn start(name: &'static str, port: u16, home: Home, argv: Vec<String>) -> Result<Self> {
         let log = home.path().join("log");
-        let spec = Spec { argv, log: log.clone(), user: home::server_user(), ..Spec::default() };
+        let spec = Spec { argv, log: log.clone(), user: home.user(), ..Spec::default() };
         let process = Process::spawn(&spec).context(name)?;
         let mut program = Self { name, addr: SocketAddr::from(([127, 0, 0, 1], port)), process, _home: home };
         program.wait_until_up(&log)?;
