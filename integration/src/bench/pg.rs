@@ -95,7 +95,9 @@ fn chosen(named: &[String], name: &str, by_default: impl Fn(&str) -> bool) -> bo
 
 fn refuse_unknown(what: &str, named: &[String], known: &[String]) -> Result<()> {
     match named.iter().find(|name| !known.contains(name)) {
-        Some(name) => Err(Error::usage(format!("there is no {what} {name}; there are: {}", known.join(", ")))),
+        Some(name) => {
+            Err(Error::usage(format!("there is no {what} {name}; there are: {}", known.join(", "))))
+        }
         None => Ok(()),
     }
 }

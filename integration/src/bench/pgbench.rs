@@ -1,13 +1,14 @@
 //! One measured cell: pgbench against one address, and what it cost there.
 //!
-//! Only a window in the middle counts. It opens when every connection has been made and used for a while and closes
+//! Only a window in the middle counts. It opens when every client has had its first transaction and closes
 //! before any of them ends, so that logins, forks and pools that fill are nobody's cost per operation. pgbench logs each
 //! transaction with its end in microseconds; those that end in the window are the operations. Kind: driver.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,9 +22,12 @@ use crate::report::Sample;
 const PROGRAM: &str = "/usr/lib/postgresql/15/bin/pgbench";
 /// 10 x 100 000 accounts: some 150 MB, which the servers keep in memory.
 const SCALE: &str = "10";
-/// Pools fill at the first queries, a connection at a time; this is enough for twenty logins.
-const SETTLE: Duration = Duration::from_millis(400);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between the last client's first transaction and the window.
+const SETTLE: Duration = Duration::from_millis(200);
+/// A subject that serves some clients not at all is measured as it is.
+const WARM_TIMEOUT: Duration = Duration::from_secs(15);
+const STDERR: &str = "stderr";
+const LOG: &str = "log";
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than any window: pgbench is told to end by the signal that it would have sent itself.
 const FOR_EVER: &str = "600";
@@ -54,7 +58,7 @@ pub(super) fn create_tables(primary: SocketAddr) -> Result<()> {
 pub(super) fn measure(job: &Job, payers: &Payers) -> Result<Sample> {
     let dir = tempfile::tempdir().context("pgbench's folder")?;
     let mut pgbench = Running::start(job, dir.path())?;
-    let Ok(()) = pgbench.wait_until_connected(job.clients) else {
+    let Ok(()) = pgbench.wait_until_warm(job) else {
         return Ok(Sample { errors: job.clients as f64, ..Sample::default() });
     };
     std::thread::sleep(SETTLE);
@@ -125,12 +129,12 @@ fn command(addr: SocketAddr) -> Command {
 /// A pgbench that is running; dropping it kills it.
 struct Running {
     child: Child,
-    errors: std::path::PathBuf,
+    /// Its logs and what it had to say.
+    dir: PathBuf,
 }
 
 impl Running {
     fn start(job: &Job, dir: &Path) -> Result<Self> {
-        let errors = dir.join("stderr");
         let threads = if job.clients == 1 { "1" } else { "2" };
         let child = command(job.addr)
             .args([
@@ -146,38 +150,39 @@ impl Running {
                 FOR_EVER,
             ])
             .args(["-l", "--log-prefix"])
-            .arg(dir.join("log"))
-            .stderr(File::create(&errors)?)
+            .arg(dir.join(LOG))
+            .stderr(File::create(dir.join(STDERR))?)
             .spawn()
             .context(PROGRAM)?;
-        Ok(Self { child, errors })
+        Ok(Self { child, dir: dir.to_path_buf() })
     }
 
-    /// pgbench opens its connections one after the other before it starts: when it has as many sockets as clients, the
-    /// last login is under way.
-    fn wait_until_connected(&mut self, clients: usize) -> Result<()> {
-        let end = Instant::now() + CONNECT_TIMEOUT;
-        while self.sockets() < clients {
-            if self.child.try_wait()?.is_some() || Instant::now() > end {
-                return Err(Error::new(fs::read_to_string(&self.errors)?));
+    /// Waits until every client has finished a transaction. Then all connections have been made, the subject's pool is
+    /// full, and nobody prepares statements any more (which pgbench does for one client after the other).
+    fn wait_until_warm(&mut self, job: &Job) -> Result<()> {
+        let end = Instant::now() + WARM_TIMEOUT;
+        let mut logs = Logs::in_folder(&self.dir);
+        while logs.clients_seen()? < job.clients {
+            if self.child.try_wait()?.is_some() {
+                return Err(Error::new(self.told()?));
             }
-            std::thread::sleep(Duration::from_millis(5));
+            if Instant::now() > end {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    fn sockets(&self) -> usize {
-        let Ok(fds) = fs::read_dir(format!("/proc/{}/fd", self.child.id())) else { return 0 };
-        let is_socket =
-            |path: &Path| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
-        fds.flatten().filter(|fd| is_socket(&fd.path())).count()
+    fn told(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.dir.join(STDERR))?)
     }
 
     /// Lets it finish and flush its log. Gives the number of clients that had to give up.
     fn end(&mut self) -> Result<usize> {
         let _ = kill_process(Pid::from_child(&self.child), Signal::ALARM);
         let status = self.wait()?;
-        let told = fs::read_to_string(&self.errors)?;
+        let told = self.told()?;
         let aborted = told.lines().filter(|line| line.contains("aborted in command")).count();
         Ok(if status.is_some_and(|s| s.success()) { aborted } else { aborted.max(1) })
     }
@@ -203,16 +208,50 @@ impl Drop for Running {
 /// The latencies of the transactions that ended between two moments, from all threads' logs.
 fn latencies_between(dir: &Path, from: u128, to: u128) -> Result<Vec<u64>> {
     let mut latencies = Vec::new();
-    for entry in fs::read_dir(dir)?.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("log."))
-    {
-        for line in BufReader::new(File::open(entry.path())?).lines() {
-            let Some((ended, latency)) = parse_log(&line?) else { continue };
-            if (from..to).contains(&ended) {
-                latencies.push(latency);
-            }
+    for file in log_files(dir)? {
+        for line in BufReader::new(File::open(file)?).lines() {
+            latencies
+                .extend(parse_log(&line?).filter(|(ended, _)| (from..to).contains(ended)).map(|(_, us)| us));
         }
     }
     Ok(latencies)
+}
+
+fn log_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(dir)?.flatten().map(|entry| entry.path());
+    Ok(files
+        .filter(|path| path.file_stem().is_some_and(|stem| stem.to_string_lossy().starts_with(LOG)))
+        .collect())
+}
+
+/// The threads' logs while they grow.
+struct Logs {
+    dir: PathBuf,
+    /// How far each was read, to the end of a line.
+    read: HashMap<PathBuf, u64>,
+    clients: HashSet<u32>,
+}
+
+impl Logs {
+    fn in_folder(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf(), read: HashMap::new(), clients: HashSet::new() }
+    }
+
+    /// How many clients have logged a transaction so far.
+    fn clients_seen(&mut self) -> Result<usize> {
+        for path in log_files(&self.dir)? {
+            let from = self.read.entry(path.clone()).or_default();
+            let mut file = File::open(&path)?;
+            file.seek(SeekFrom::Start(*from))?;
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            let whole = text.rfind('\n').map_or(0, |end| end + 1);
+            *from += whole as u64;
+            let client = |line: &str| line.split(' ').next()?.parse::<u32>().ok();
+            self.clients.extend(text[..whole].lines().filter_map(client));
+        }
+        Ok(self.clients.len())
+    }
 }
 
 /// The end and the latency, both in microseconds, of a line
