@@ -56,4 +56,3 @@ pub(crate) fn write_json(file: Option<&Path>, report: &impl serde::Serialize) ->
         serde_json::to_string_pretty(report).map_err(|e| Error::new(format!("the report as JSON: {e}")))?;
     std::fs::write(file, text + "\n").context(file.display())
 }
-#[cfg(test)]
