@@ -13,6 +13,7 @@ pub mod direct;
 pub mod drill;
 pub mod error;
 pub mod fault;
+pub mod http;
 pub mod load;
 pub mod measure;
 pub mod netns;

@@ -13,14 +13,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    // Drill(integration::drill::Args),
-    // Bench(integration::bench::Args),
+    Drill(integration::drill::Args),
+    Bench(integration::bench::Args),
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.command {
-        // Command::Drill(args) => integration::drill::run(args),
-        // Command::Bench(args) => integration::bench::run(args),
+        Command::Drill(args) => integration::drill::run(args),
+        Command::Bench(args) => integration::bench::run(args),
     }
 }

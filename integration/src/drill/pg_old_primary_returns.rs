@@ -4,22 +4,19 @@
 use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::facts::Facts;
 use super::scene::{Blow, Scene, router_options, tell_failures};
 use super::{NO_PEERS, ROUTER, Run, Script};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::load::tally::Tally;
 use crate::load::{self, Load, LoadOptions};
-use crate::peers::conninfo;
-use crate::pg::{Cluster, ClusterOptions};
-use crate::process::free_port;
+use crate::pg::{Account, Cluster, ClusterOptions};
 use crate::progress::say;
 use crate::report::Figures;
-use crate::router::{Router, RouterOptions};
+use crate::router::Router;
 
 pub(super) const SCRIPT: Script = Script {
     name: "pg-old-primary-returns",
@@ -82,22 +79,12 @@ fn blind(cluster: &Cluster, run: &Run, state: Option<&Path>, number: i64) -> Res
     let who = if state.is_some() { "a restarted router" } else { "a new router" };
     say(format_args!("{who} sees only the old primary"));
     let hang = Hang::of(cluster)?;
-    let port = free_port();
-    let options = RouterOptions { port: Some(port), ..router_options(&run.router, state) };
-    std::thread::scope(|scope| {
-        let router = scope.spawn(|| Router::start(cluster, &options));
-        let seen = try_to_write(hang, port, run.quick, number);
-        router.join().map_err(|_| Error::new("the router's start panicked"))?.map(drop)?;
-        seen
-    })
-}
-
-fn try_to_write(hang: Hang<'_>, port: u16, quick: bool, number: i64) -> Result<Blind> {
-    let conninfo = conninfo(SocketAddr::from(([127, 0, 0, 1], port)));
+    let router = Router::launch(cluster, &router_options(&run.router, state))?;
+    let conninfo = router.conninfo(Account::BENCH);
     let options =
         LoadOptions { clients: BLIND_CLIENTS, first_id: number * ID_RANGE, ..LoadOptions::new(conninfo) };
     let load = Load::start_unanswered(options)?;
-    std::thread::sleep(Duration::from_secs(if quick { 3 } else { 6 }));
+    std::thread::sleep(Duration::from_secs(if run.quick { 3 } else { 6 }));
     let acked_while_blind = load.acked_writes();
     let healed = Instant::now();
     drop(hang);

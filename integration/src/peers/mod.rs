@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::error::{Context, Result};
 use crate::measure::ProcessSet;
-use crate::pg::{Account, Cluster, Node};
+use crate::pg::{Account, Cluster};
 use crate::process::{Process, Spec};
 use crate::router::Router;
 use crate::wait::eventually;
@@ -44,15 +44,8 @@ pub trait Subject {
     }
     /// A connection string through it, for the benches' and drills' account.
     fn conninfo(&self) -> String {
-        conninfo(self.addr())
+        Account::BENCH.conninfo(self.addr().ip(), self.addr().port())
     }
-}
-
-/// A connection string to an address, for the benches' and drills' account.
-pub fn conninfo(addr: SocketAddr) -> String {
-    let Account { user, password, database } = Account::BENCH;
-    let (host, port, password) = (addr.ip(), addr.port(), password.unwrap_or_default());
-    format!("host={host} port={port} user={user} password={password} dbname={database}")
 }
 
 /// No proxy at all: the client speaks to the primary.
@@ -94,7 +87,7 @@ impl Subject for Router {
 
 /// The postmasters of a cluster and all that they forked.
 pub fn server_processes(cluster: &Cluster) -> ProcessSet {
-    ProcessSet::of(cluster.nodes().iter().filter_map(Node::pid))
+    ProcessSet::of(cluster.nodes().iter().filter_map(|node| node.pid()))
 }
 
 /// A peer's running program and its folder.
