@@ -223,7 +223,7 @@ impl Drill {
 
 fn plain_table(heads: &[&str], words: usize) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(heads.iter().enumerate().map(|(i, head)| aligned(head, i < words)));
     table
 }

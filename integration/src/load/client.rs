@@ -25,6 +25,7 @@ pub(super) async fn run(number: usize, shared: Arc<Shared>) -> ClientLog {
         log: ClientLog::default(),
         connections: JoinSet::new(),
         turn: number as u64,
+        served: false,
     };
     while let Some(client) = session.login().await {
         session.work(&client).await;
@@ -44,6 +45,8 @@ struct Session {
     /// The tasks that drive our connections; they end with this session.
     connections: JoinSet<()>,
     turn: u64,
+    /// Whether a write of this client was ever acknowledged.
+    served: bool,
 }
 
 /// What a statement gave, before it is known whether that is good or bad news.
@@ -106,19 +109,19 @@ impl Session {
         self.log.writes.push(Write { id, sent, ended, outcome });
     }
 
-    fn note_write(&self, outcome: &Outcome, ended: Instant) {
+    fn note_write(&mut self, outcome: &Outcome, ended: Instant) {
         if matches!(outcome, Outcome::Acked(_)) {
+            self.first_answer();
             self.shared.acked_writes.fetch_add(1, Relaxed);
             self.shared.last_ack_us.fetch_max(self.shared.micros(ended), Relaxed);
-            self.first_answer();
         } else {
             self.shared.troubles.fetch_add(1, Relaxed);
         }
     }
 
-    fn first_answer(&self) {
-        if self.log.writes.is_empty() {
-            self.shared.connected.fetch_add(1, Relaxed);
+    fn first_answer(&mut self) {
+        if !std::mem::replace(&mut self.served, true) {
+            self.shared.served.fetch_add(1, Relaxed);
         }
     }
 

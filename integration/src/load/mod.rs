@@ -51,19 +51,19 @@ pub(crate) struct Shared {
     base: Instant,
     stop: AtomicBool,
     next_id: AtomicU64,
-    connected: AtomicU64,
+    served: AtomicU64,
     acked_writes: AtomicU64,
     last_ack_us: AtomicU64,
     troubles: AtomicU64,
 }
 
 impl Load {
-    /// Starts the clients and returns when each of them has had its first statement answered.
+    /// Starts the clients and returns when each of them has had a write acknowledged.
     pub fn start(options: LoadOptions) -> Result<Self> {
         let load = Self::start_unanswered(options)?;
         let wanted = load.shared.options.clients as u64;
-        load.wait(Duration::from_secs(30), "every client has its first answer", |s| {
-            s.connected.load(Relaxed) >= wanted
+        load.wait(Duration::from_secs(30), "every client has had a write acknowledged", |s| {
+            s.served.load(Relaxed) >= wanted
         })?;
         Ok(load)
     }
@@ -134,7 +134,7 @@ impl Shared {
             base: Instant::now(),
             stop: AtomicBool::new(false),
             next_id,
-            connected: zero(),
+            served: zero(),
             acked_writes: zero(),
             last_ack_us: zero(),
             troubles: zero(),

@@ -1,6 +1,7 @@
 //! HAProxy in TCP mode: a plain relay for benches, the usual role check for drills. Kind: driver.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{Home, Program, strings, subject};
 use crate::Result;
@@ -21,6 +22,9 @@ const NOT_IN_RECOVERY: &str = "440000000b00010000000166";
 /// Terminate.
 const GOOD_BYE: &str = "5800000004";
 
+/// Every server counts as up until it has failed two checks, 500 ms apart; before that, writes would go to standbys.
+const FIRST_CHECKS: Duration = Duration::from_millis(2000);
+
 impl Haproxy {
     /// One thread that relays to one server.
     pub fn relay(server: SocketAddr) -> Result<Self> {
@@ -32,7 +36,10 @@ impl Haproxy {
     pub fn following(cluster: &Cluster) -> Result<Self> {
         let servers: String =
             cluster.nodes().iter().map(|n| format!("  server n{} {}\n", n.id(), n.addr())).collect();
-        Self::start(2, |port| format!("listen pg\n  bind 127.0.0.1:{port}\n{}{servers}", role_check()))
+        let haproxy =
+            Self::start(2, |port| format!("listen pg\n  bind 127.0.0.1:{port}\n{}{servers}", role_check()))?;
+        std::thread::sleep(FIRST_CHECKS);
+        Ok(haproxy)
     }
 
     fn start(threads: usize, listen: impl FnOnce(u16) -> String) -> Result<Self> {
