@@ -23,6 +23,9 @@ const PERIOD: Duration = Duration::from_millis(5);
 /// A server that says nothing for so long is down in every sense that matters to a client.
 const SILENCE: Duration = Duration::from_millis(500);
 
+/// A login costs both sides thousands of hashes; a slow one on a busy machine isn't a dead server.
+const LOGIN: Duration = Duration::from_secs(2);
+
 /// What a node was seen to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
@@ -109,7 +112,7 @@ fn spawn(nodes: Vec<(usize, String)>, changes: Changes, stopped: oneshot::Receiv
 /// The life of one node, connection after connection.
 async fn watch(node: usize, conninfo: String, changes: Changes) {
     loop {
-        if let Ok(Ok(client)) = timeout(SILENCE, connect(&conninfo)).await {
+        if let Ok(Ok(client)) = timeout(LOGIN, connect(&conninfo)).await {
             follow(node, &client, &changes).await;
         }
         record(node, Seen::Down, &changes);

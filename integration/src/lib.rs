@@ -25,6 +25,8 @@ pub mod progress;
 pub mod report;
 pub mod router;
 pub mod sweeper;
+pub mod test;
+pub mod up;
 pub mod wait;
 
 pub use error::{Context, Error, Result};

@@ -83,6 +83,14 @@ pub fn target() -> Result<PathBuf> {
     marked.map(Into::into).ok_or_else(|| Error::new(format!("{} isn't in a target folder", exe.display())))
 }
 
+/// `cargo VERB` on this workspace, into the target folder that this program came from.
+pub fn cargo(verb: &str) -> Result<Spec> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let target = target()?;
+    Ok(Spec::new(cargo).args([verb, "--manifest-path", manifest, "--target-dir", &target.to_string_lossy()]))
+}
+
 /// The folder for everything that the stack writes: `target/stack`, or one in `/var/tmp` where the servers' user
 /// can't enter that. An explicit `wish` is taken or refused, never replaced.
 pub fn data(wish: Option<&Path>, owner: &Owner) -> Result<PathBuf> {

@@ -14,7 +14,7 @@ use std::{
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -122,6 +122,15 @@ impl Process {
         Ok(Self { child: spec.fork(&output)? })
     }
 
+    /// Starts it with its standard output on a pipe to us and its errors on our own.
+    pub fn piped(spec: &Spec) -> Result<(Self, ChildStdout)> {
+        let mut command = spec.command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = fork(command).context(format!("start `{}`", spec.argv.join(" ")))?;
+        let output = child.stdout.take().expect("it was piped a moment ago");
+        Ok((Self { child }, output))
+    }
+
     /// Its pid, also the id of its group.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -162,8 +171,8 @@ impl Process {
 
     /// SIGKILL to the group, and reaps the child.
     pub fn kill_9(&mut self) {
-        // An unreaped child keeps its pid, and a group its id while it has members: neither can be a stranger's,
-        // except that a group may be empty once the leader was reaped, which the kernel answers with ESRCH.
+        // An unreaped child keeps its pid, and a group with members its id. An empty group's is free for others, but
+        // the kernel hands out millions before it comes round: ESRCH it is.
         let _ = kill_process_group(self.id(), Signal::KILL);
         let _ = self.child.wait();
     }

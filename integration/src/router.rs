@@ -13,6 +13,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -37,19 +38,26 @@ impl Profile {
     }
 }
 
-/// Builds pg-router and returns the path of the binary. Says so only when there is something to compile.
+/// Builds pg-router and returns the path of the binary.
 pub fn build(profile: Profile) -> Result<PathBuf> {
     let name = profile.name();
     say(format_args!("building pg-router ({name})"));
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let target = place::target()?;
-    Spec::new(cargo)
-        .args(["build", "--quiet", "--profile", name, "-p", "pg-router", "--manifest-path", manifest])
-        .args(["--target-dir", &target.to_string_lossy()])
-        .output(BUILD)?;
-    Ok(target.join(name).join("pg-router"))
+    place::cargo("build")?.args(["--quiet", "--profile", name, "-p", "pg-router"]).output(BUILD)?;
+    Ok(place::target()?.join(name).join("pg-router"))
 }
+
+/// The binary for tests: the one that `stack test` built, or, in a test run by hand, built now; once per process.
+pub fn binary() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if built.is_none() {
+        *built = Some(std::env::var_os(BINARY).map_or_else(|| build(Profile::Fast), |path| Ok(path.into()))?);
+    }
+    Ok(built.clone().unwrap_or_default())
+}
+
+/// Names the binary to the tests that `stack test` starts.
+pub const BINARY: &str = "STACK_PG_ROUTER";
 
 /// How the router is configured.
 #[derive(Debug, Clone)]

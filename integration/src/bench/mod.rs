@@ -43,9 +43,9 @@ pub struct Options {
 }
 
 /// Runs the bench that was asked for.
-pub fn run(args: Args) -> Result<()> {
-    match args.suite {
-        Suite::Pg(options) => pg::run(&options),
+pub fn run(args: &Args) -> Result<()> {
+    match &args.suite {
+        Suite::Pg(options) => pg::run(options),
     }
 }
 

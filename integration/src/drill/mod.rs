@@ -78,12 +78,12 @@ const ROUTER: &str = "pg-router";
 const WITH_PEERS: &[&str] = &[ROUTER, "haproxy", "pgpool"];
 
 /// Runs the drill that was asked for.
-pub fn run(args: Args) -> Result<()> {
-    match args.drill {
-        Kind::PgCrash(options) => perform(&pg_crash::SCRIPT, &options),
-        Kind::PgSwitchover(options) => perform(&pg_switchover::SCRIPT, &options),
-        Kind::PgPartition(options) => perform(&pg_partition::SCRIPT, &options),
-        Kind::PgOldPrimaryReturns(options) => perform(&pg_old_primary_returns::SCRIPT, &options),
+pub fn run(args: &Args) -> Result<()> {
+    match &args.drill {
+        Kind::PgCrash(options) => perform(&pg_crash::SCRIPT, options),
+        Kind::PgSwitchover(options) => perform(&pg_switchover::SCRIPT, options),
+        Kind::PgPartition(options) => perform(&pg_partition::SCRIPT, options),
+        Kind::PgOldPrimaryReturns(options) => perform(&pg_old_primary_returns::SCRIPT, options),
     }
 }
 

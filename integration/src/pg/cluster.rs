@@ -110,9 +110,13 @@ impl Cluster {
 
     /// The primary, as the nodes say it now; of two, the one with the higher timeline.
     pub fn primary(&self) -> Result<&Node> {
+        self.primary_among(|_| true)
+    }
+
+    fn primary_among(&self, wanted: impl Fn(&Node) -> bool) -> Result<&Node> {
         let timeline = "select case when pg_is_in_recovery() then '' \
                         else substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end";
-        let running = self.nodes.iter().filter(|node| node.pid().is_some());
+        let running = self.nodes.iter().filter(|node| wanted(node) && node.pid().is_some());
         let claims = running.filter_map(|node| Some((node.sql("repmgr", timeline).ok()?, node)));
         let best = claims.filter(|(timeline, _)| !timeline.is_empty()).max_by(|a, b| a.0.cmp(&b.0));
         best.map(|(_, node)| node.as_ref()).ok_or_else(|| Error::new("no node is primary"))
@@ -126,6 +130,12 @@ impl Cluster {
         })
     }
 
+    /// Is it as it was at its start: n1 the primary, the others streaming from it, every repmgrd alive?
+    pub fn pristine(&self) -> bool {
+        let watched = !self.watched || self.repmgrds.iter().all(Repmgrd::running);
+        watched && self.primary().is_ok_and(|primary| primary.id() == 1) && self.whole(&self.nodes[0]).is_ok()
+    }
+
     /// `repmgr standby switchover --siblings-follow` to node `id`. Blocks until repmgr is done, about 11 s.
     pub fn switchover_to(&self, id: usize) -> Result<()> {
         self.open_ssh()?;
@@ -134,12 +144,7 @@ impl Cluster {
 
     /// `repmgr node rejoin --force-rewind` of a dead or deposed node under the present primary.
     pub fn rejoin(&self, id: usize) -> Result<()> {
-        let others = self.nodes.iter().filter(|node| node.id() != id);
-        let up = others.filter(|node| node.pid().is_some());
-        let primary = up.filter(|node| {
-            node.sql("repmgr", "select pg_is_in_recovery()").is_ok_and(|recovering| recovering == "f")
-        });
-        let primary = primary.last().ok_or_else(|| Error::new("no other node is primary"))?;
+        let primary = self.primary_among(|node| node.id() != id)?;
         repmgr::rejoin(self.node(id), primary)?;
         if self.watched { self.repmgrd(id).start() } else { Ok(()) }
     }

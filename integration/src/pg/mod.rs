@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod files;
 pub mod node;
 pub mod repmgr;
+pub mod shared;
 pub mod site;
 mod ssh;
 mod template;
@@ -14,6 +15,7 @@ pub use account::Account;
 pub use cluster::{Cluster, ClusterOptions};
 pub use node::Node;
 pub use repmgr::{Repmgrd, Timings};
+pub use shared::{Shared, shared};
 
 use crate::{Result, sweeper::Sweeper};
 use std::path::Path;
