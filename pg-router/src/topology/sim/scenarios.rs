@@ -1,0 +1,3 @@
+//! The known ways in which failovers go wrong, one by one.
+//!
+//! Kind: pure.

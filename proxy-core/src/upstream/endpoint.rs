@@ -1,0 +1,418 @@
+//! One upstream address with its live state: health, the operator's wish, what is in flight. Kind: driver.
+//!
+//! Two fields that HAProxy's `server-t.h` also keeps apart: what is observed (`Health`) and what is wished (`Admin`).
+//! An endpoint is eligible when it is up *and* ready. All state is in atomics, because every worker reads it and the
+//! prober writes it; decisions are made by the pure machines in `health` and `weight`.
+
+use std::{
+    fmt::Display,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use serde::Serialize;
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::{
+    health::{Event, Health, Thresholds},
+    weight,
+};
+use crate::net::Addr;
+
+/// The weight of an endpoint whose configuration names none.
+pub const DEFAULT_WEIGHT: u16 = 1;
+
+/// What holds for every endpoint of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// How many checks in a row turn an endpoint; `fall` also counts failures by traffic.
+    pub thresholds: Thresholds,
+    /// How long the share of an endpoint that came up grows; zero = the whole at once.
+    pub slow_start: Duration,
+}
+
+/// What an operator wishes for an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admin {
+    /// Serve.
+    #[default]
+    Ready,
+    /// Finish what is in flight, take nothing new.
+    Drain,
+    /// Take nothing; what is in flight may be cut.
+    Maint,
+}
+
+/// How a piece of work on an endpoint ended, as far as its fitness is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did its part.
+    Served,
+    /// It failed by its own fault; `fall` of these in a row lower it.
+    Failed,
+    /// It refused or vanished: lowered at once.
+    Unreachable,
+}
+
+/// One upstream address with its live state. Shared as `Arc<Endpoint>`; identity is the `Arc`, not the address.
+#[derive(Debug)]
+pub struct Endpoint {
+    addr: Addr,
+    born: Instant,
+    rules: ArcSwap<Rules>,
+    weight: AtomicU16,
+    health: AtomicU32,
+    admin: AtomicU8,
+    in_flight: AtomicU32,
+    /// Failures by traffic in a row; any success clears it.
+    stumbles: AtomicU16,
+    /// When it last came up, in milliseconds since `born`.
+    up_since: AtomicU64,
+    last_failure: ArcSwapOption<String>,
+    suspicion: Notify,
+}
+
+impl Endpoint {
+    /// An endpoint that nobody has checked yet.
+    pub fn new(addr: Addr, weight: u16, rules: Arc<Rules>, now: Instant) -> Self {
+        Self {
+            addr,
+            born: now,
+            rules: ArcSwap::new(rules),
+            weight: weight.into(),
+            health: Health::Unknown.to_bits().into(),
+            admin: AtomicU8::default(),
+            in_flight: AtomicU32::default(),
+            stumbles: AtomicU16::default(),
+            up_since: AtomicU64::default(),
+            last_failure: ArcSwapOption::empty(),
+            suspicion: Notify::new(),
+        }
+    }
+
+    /// Where it listens.
+    pub const fn addr(&self) -> &Addr {
+        &self.addr
+    }
+
+    /// What was observed of it.
+    pub fn health(&self) -> Health {
+        Health::from_bits(self.health.load(Relaxed))
+    }
+
+    /// What the operator wishes of it.
+    pub fn admin(&self) -> Admin {
+        match self.admin.load(Relaxed) {
+            0 => Admin::Ready,
+            1 => Admin::Drain,
+            _ => Admin::Maint,
+        }
+    }
+
+    /// Whether it may be given new work: up and ready.
+    pub fn eligible(&self) -> bool {
+        self.health().is_up() && self.admin() == Admin::Ready
+    }
+
+    /// How many pieces of work it carries now.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Its configured weight.
+    pub fn weight(&self) -> u16 {
+        self.weight.load(Relaxed)
+    }
+
+    /// Its weight at `now` in `weight::UNIT`s: smaller while it is fresh.
+    pub fn effective_weight(&self, now: Instant) -> u32 {
+        weight::ramped(self.weight(), self.up_for(now), self.rules.load().slow_start)
+    }
+
+    /// The operator's wish.
+    pub fn set_admin(&self, admin: Admin) {
+        self.admin.store(admin as u8, Relaxed);
+        info!(endpoint = %self.addr, ?admin, "endpoint's admin state set");
+    }
+
+    /// A changed configuration for an endpoint that stays.
+    pub(super) fn reconfigure(&self, weight: u16, rules: Arc<Rules>) {
+        self.weight.store(weight, Relaxed);
+        self.rules.store(rules);
+    }
+
+    /// A probe's result. The only way up.
+    pub fn observe<E: Display>(&self, result: Result<(), E>, now: Instant) -> Health {
+        match result {
+            Ok(()) => self.turn(Event::Passed, now),
+            Err(reason) => {
+                self.last_failure.store(Some(Arc::new(reason.to_string())));
+                self.turn(Event::Failed, now)
+            }
+        }
+    }
+
+    /// Traffic met something that leaves no doubt: down at once, and whoever probes it looks again at once.
+    pub fn lower(&self, reason: impl Display, now: Instant) {
+        self.last_failure.store(Some(Arc::new(reason.to_string())));
+        self.turn(Event::Lowered, now);
+        self.suspect();
+    }
+
+    /// Asks whoever probes this endpoint for an immediate check. Many calls before that check are one.
+    pub fn suspect(&self) {
+        self.suspicion.notify_one();
+    }
+
+    /// Waits until somebody suspects this endpoint. For the one task that probes it; safe to drop.
+    pub async fn suspected(&self) {
+        self.suspicion.notified().await;
+    }
+
+    /// Counts a piece of work until the guard is settled or dropped.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight { endpoint: Arc::clone(self) }
+    }
+
+    /// Its state for `/status`.
+    pub fn snapshot(&self, now: Instant) -> EndpointStatus {
+        EndpointStatus {
+            addr: self.addr.to_string(),
+            weight: self.weight(),
+            health: self.health().name(),
+            admin: self.admin(),
+            eligible: self.eligible(),
+            in_flight: self.in_flight(),
+            up_for_ms: self.health().is_up().then(|| millis(self.up_for(now))),
+            last_failure: self.last_failure.load_full().map(|reason| reason.as_ref().clone()),
+        }
+    }
+
+    fn settle(&self, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::Served => self.recover(),
+            Outcome::Failed => self.stumble(now),
+            Outcome::Unreachable => self.lower("unreachable to traffic", now),
+        }
+    }
+
+    /// The load before the store keeps the cache line shared between workers in the ordinary case.
+    fn recover(&self) {
+        if self.stumbles.load(Relaxed) != 0 {
+            self.stumbles.store(0, Relaxed);
+        }
+    }
+
+    fn stumble(&self, now: Instant) {
+        let stumbles = self.stumbles.fetch_add(1, Relaxed).saturating_add(1);
+        if stumbles >= self.rules.load().thresholds.fall {
+            self.stumbles.store(0, Relaxed);
+            self.lower(format_args!("traffic failed {stumbles} times in a row"), now);
+        }
+    }
+
+    fn turn(&self, event: Event, now: Instant) -> Health {
+        let thresholds = self.rules.load().thresholds;
+        let step = |bits| Some(Health::from_bits(bits).after(event, thresholds).to_bits());
+        let before = self.health.fetch_update(Relaxed, Relaxed, step).unwrap_or_else(|unchanged| unchanged);
+        let before = Health::from_bits(before);
+        let after = before.after(event, thresholds);
+        if before.is_up() != after.is_up() || before == Health::Unknown {
+            self.turned(after, now);
+        }
+        after
+    }
+
+    fn turned(&self, health: Health, now: Instant) {
+        if health.is_up() {
+            self.up_since.store(millis(now.saturating_duration_since(self.born)), Relaxed);
+            self.stumbles.store(0, Relaxed);
+            info!(endpoint = %self.addr, "endpoint is up");
+        } else {
+            let reason = self.last_failure.load();
+            let reason = reason.as_ref().map_or("", |reason| reason.as_str());
+            warn!(endpoint = %self.addr, reason, "endpoint is down");
+        }
+    }
+
+    fn up_for(&self, now: Instant) -> Duration {
+        let since = self.born + Duration::from_millis(self.up_since.load(Relaxed));
+        now.saturating_duration_since(since)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One piece of work on an endpoint, counted from `enter` to `settle` or drop.
+#[derive(Debug)]
+#[must_use = "dropping it at once uncounts the work that it stands for"]
+pub struct InFlight {
+    endpoint: Arc<Endpoint>,
+}
+
+impl InFlight {
+    /// Where the work goes.
+    pub const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The work ended and says something about the endpoint. A mere drop says nothing (the client left, say).
+    pub fn settle(self, outcome: Outcome, now: Instant) {
+        self.endpoint.settle(outcome, now);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.endpoint.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// An endpoint's state for `/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "each field is the endpoint's method of the same name")]
+pub struct EndpointStatus {
+    pub addr: String,
+    pub weight: u16,
+    pub health: &'static str,
+    pub admin: Admin,
+    pub eligible: bool,
+    pub in_flight: u32,
+    pub up_for_ms: Option<u64>,
+    pub last_failure: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOW_START: Duration = Duration::from_secs(10);
+    const RULES: Rules = Rules { thresholds: Thresholds { rise: 1, fall: 2 }, slow_start: SLOW_START };
+
+    fn checked(result: Result<(), &str>, now: Instant) -> Arc<Endpoint> {
+        let addr = "127.0.0.1:5432".parse().unwrap();
+        let endpoint = Endpoint::new(addr, 2, Arc::new(RULES), now);
+        endpoint.observe(result, now);
+        Arc::new(endpoint)
+    }
+
+    #[test]
+    fn eligible_is_up_and_ready() {
+        let now = Instant::now();
+        let check = |result, admin, eligible| {
+            let endpoint = checked(result, now);
+            endpoint.set_admin(admin);
+            assert_eq!((endpoint.eligible(), endpoint.admin()), (eligible, admin), "{result:?}");
+        };
+        check(Ok(()), Admin::Ready, true);
+        check(Ok(()), Admin::Drain, false);
+        check(Ok(()), Admin::Maint, false);
+        check(Err("refused"), Admin::Ready, false);
+    }
+
+    #[test]
+    fn nobody_is_eligible_unchecked() {
+        let endpoint =
+            Endpoint::new("127.0.0.1:1".parse().unwrap(), 1, Arc::new(Rules::default()), Instant::now());
+        assert_eq!((endpoint.health(), endpoint.eligible()), (Health::Unknown, false));
+    }
+
+    /// What traffic says, as outcomes in a row, and where that leaves an endpoint that was up.
+    fn check(outcomes: &[Outcome], expected: Health) {
+        let now = Instant::now();
+        let endpoint = checked(Ok(()), now);
+        for &outcome in outcomes {
+            endpoint.enter().settle(outcome, now);
+        }
+        assert_eq!(endpoint.health(), expected, "{outcomes:?}");
+        assert_eq!(endpoint.in_flight(), 0);
+    }
+
+    #[test]
+    fn traffic_lowers_by_failures_in_a_row_or_at_once() {
+        use Outcome::*;
+        check(&[Served, Failed, Served, Failed], Health::Up);
+        check(&[Failed, Failed], Health::Down);
+        check(&[Unreachable], Health::Down);
+    }
+
+    #[test]
+    fn traffic_never_raises() {
+        use Outcome::*;
+        check(&[Unreachable, Served, Served, Served], Health::Down);
+    }
+
+    #[test]
+    fn a_dropped_piece_of_work_says_nothing() {
+        let endpoint = checked(Ok(()), Instant::now());
+        let (one, other) = (endpoint.enter(), endpoint.enter());
+        assert_eq!(endpoint.in_flight(), 2);
+        drop(one);
+        drop(other);
+        assert_eq!((endpoint.in_flight(), endpoint.health()), (0, Health::Up));
+    }
+
+    #[test]
+    fn failures_before_an_endpoint_came_up_are_forgotten() {
+        let now = Instant::now();
+        let endpoint = checked(Ok(()), now);
+        endpoint.enter().settle(Outcome::Failed, now);
+        endpoint.lower("gone", now);
+        endpoint.observe(Ok::<(), &str>(()), now);
+        endpoint.enter().settle(Outcome::Failed, now);
+        assert_eq!(endpoint.health(), Health::Up);
+    }
+
+    #[test]
+    fn weight_grows_from_the_moment_it_came_up() {
+        let born = Instant::now();
+        let endpoint = checked(Err("refused"), born);
+        let up = born + Duration::from_secs(60);
+        endpoint.observe(Ok::<(), &str>(()), up);
+        assert_eq!(endpoint.effective_weight(up + SLOW_START / 2), 256);
+        assert_eq!(endpoint.effective_weight(up + SLOW_START), 512);
+    }
+
+    #[test]
+    fn an_endpoint_that_only_faltered_is_not_fresh() {
+        let born = Instant::now();
+        let endpoint = checked(Ok(()), born);
+        let later = born + SLOW_START;
+        endpoint.observe(Err("slow"), later);
+        endpoint.observe(Ok::<(), &str>(()), later);
+        assert_eq!(endpoint.effective_weight(later), 512);
+    }
+
+    #[test]
+    fn the_status_tells_what_an_operator_asks() {
+        let now = Instant::now();
+        let endpoint = checked(Ok(()), now);
+        let _work = endpoint.enter();
+        endpoint.lower("connection refused", now);
+        let status = serde_json::to_value(endpoint.snapshot(now)).unwrap();
+        let expected = serde_json::json!({
+            "addr": "127.0.0.1:5432", "weight": 2, "health": "down", "admin": "ready", "eligible": false,
+            "in_flight": 1, "up_for_ms": null, "last_failure": "connection refused",
+        });
+        assert_eq!(status, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn suspicions_before_anybody_listens_are_one() {
+        let endpoint = checked(Ok(()), Instant::now());
+        endpoint.suspect();
+        endpoint.suspect();
+        endpoint.suspected().await;
+        let second = tokio::time::timeout(Duration::from_secs(1), endpoint.suspected()).await;
+        assert!(second.is_err());
+    }
+}

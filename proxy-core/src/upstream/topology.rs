@@ -1,0 +1,407 @@
+//! Who is primary, as of which epoch; published to every worker. Kind: driver.
+//!
+//! Promises: an older epoch, another lineage, or a second primary within one epoch is never published; what is
+//! published is on disk first; losing the primary loses no memory of the epoch.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use prometheus::{IntCounterVec, IntGauge};
+use serde::Serialize;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::{
+    cluster::Cluster,
+    endpoint::{Endpoint, EndpointStatus},
+    epoch::{Refused, Reign, admit},
+    state::State,
+};
+use crate::metrics::Registry;
+
+/// Which endpoint is primary and which are replicas, as of an epoch.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// What only grows within a lineage: PostgreSQL's timeline, Sentinel's config-epoch.
+    pub epoch: u64,
+    /// Which history the epoch counts: PostgreSQL's system identifier, the name of a Redis master. Empty before the
+    /// first primary was ever seen.
+    pub lineage: String,
+    /// Who takes writes; nobody during a failover.
+    pub primary: Option<Arc<Endpoint>>,
+    /// Who may answer reads.
+    pub replicas: Arc<Cluster>,
+    /// When the primary became what it is here (somebody, somebody else, or nobody).
+    pub since: Instant,
+    /// Grows with every publication, so that two of them can be told apart.
+    pub revision: u64,
+}
+
+impl Topology {
+    /// The state for `/status`.
+    pub fn snapshot(&self, now: Instant) -> TopologyStatus {
+        TopologyStatus {
+            epoch: self.epoch,
+            lineage: self.lineage.clone(),
+            primary: self.primary.as_ref().map(|primary| primary.snapshot(now)),
+            replicas: self.replicas.snapshot(now),
+            since_ms: u64::try_from(now.saturating_duration_since(self.since).as_millis())
+                .unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// A topology's state for `/status`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "each field is the topology's of the same name")]
+pub struct TopologyStatus {
+    pub epoch: u64,
+    pub lineage: String,
+    pub primary: Option<EndpointStatus>,
+    pub replicas: Vec<EndpointStatus>,
+    pub since_ms: u64,
+}
+
+/// What a watcher believes and wants published.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The epoch in which `primary` is primary.
+    pub epoch: u64,
+    /// The history that the epoch counts.
+    pub lineage: String,
+    /// Who takes writes.
+    pub primary: Arc<Endpoint>,
+    /// Who may answer reads.
+    pub replicas: Arc<Cluster>,
+}
+
+/// What is counted about topologies.
+#[derive(Debug)]
+struct Metrics {
+    epoch: IntGauge,
+    has_primary: IntGauge,
+    refused: IntCounterVec,
+}
+
+impl Metrics {
+    fn new(registry: &Registry) -> Self {
+        let refused = "Claims of being primary that were not published";
+        Self {
+            epoch: registry.gauge("topology_epoch", "The last published epoch"),
+            has_primary: registry.gauge("topology_has_primary", "1 while there is a primary, else 0"),
+            refused: registry.counter_vec("topology_refused_total", refused, &["reason"]),
+        }
+    }
+
+    fn published(&self, topology: &Topology) {
+        self.epoch.set(i64::try_from(topology.epoch).unwrap_or(i64::MAX));
+        self.has_primary.set(topology.primary.is_some().into());
+    }
+
+    fn refused(&self, refused: &Refused) {
+        self.refused.with_label_values(&[refused.reason()]).inc();
+    }
+}
+
+/// The hand that publishes topologies. One per process and topology; held by its watcher.
+#[derive(Debug)]
+pub struct Publisher {
+    state: Mutex<State>,
+    topology: watch::Sender<Arc<Topology>>,
+    metrics: Metrics,
+}
+
+impl Publisher {
+    /// Starts with no primary and with the epoch that `state` remembers.
+    pub fn new(state: State, replicas: Arc<Cluster>, registry: &Registry, now: Instant) -> Self {
+        let (epoch, lineage) =
+            state.remembered().map_or_else(Default::default, |r| (r.epoch, r.lineage.clone()));
+        let topology = Topology { epoch, lineage, primary: None, replicas, since: now, revision: 0 };
+        let metrics = Metrics::new(registry);
+        metrics.published(&topology);
+        Self { state: Mutex::new(state), topology: watch::Sender::new(Arc::new(topology)), metrics }
+    }
+
+    /// Publishes `claim` unless it is from the past, from elsewhere, or against the primary of the same epoch (see
+    /// `epoch::admit`). Every publication is news, the same epoch and primary with other replicas too. Blocks for
+    /// one fsync when epoch or primary changed.
+    pub fn publish(&self, claim: Claim, now: Instant) -> Result<Arc<Topology>, Refused> {
+        let mut state = self.state();
+        let claimed = claim.reign();
+        if let Some(known) = state.remembered() {
+            admit(&claimed, known, state.path()).inspect_err(|refused| self.metrics.refused(refused))?;
+        }
+        state.remember(claimed);
+        Ok(self.replace(|current| current.succeeded_by(claim, now)))
+    }
+
+    /// The primary is gone and nobody has followed: those who need one wait. The epoch stays.
+    pub fn lost_primary(&self, now: Instant) -> Arc<Topology> {
+        let _one_at_a_time = self.state();
+        if self.current().primary.is_none() {
+            return self.current();
+        }
+        self.replace(|current| current.bereft(now))
+    }
+
+    /// What was published last.
+    pub fn current(&self) -> Arc<Topology> {
+        Arc::clone(&self.topology.borrow())
+    }
+
+    /// The last reign, of this run or of an earlier one: what a watcher starts from.
+    pub fn remembered(&self) -> Option<Reign> {
+        self.state().remembered().cloned()
+    }
+
+    /// Hears of every publication.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Topology>> {
+        self.topology.subscribe()
+    }
+
+    fn replace(&self, next: impl FnOnce(&Topology) -> Topology) -> Arc<Topology> {
+        let next = Arc::new(next(&self.current()));
+        announce(&next);
+        self.metrics.published(&next);
+        self.topology.send_replace(Arc::clone(&next));
+        next
+    }
+
+    /// Nothing that runs under this lock panics by design; if it did, the memory is still the last one remembered.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    fn reign(&self) -> Reign {
+        let primary = self.primary.addr().to_string();
+        Reign { lineage: self.lineage.clone(), epoch: self.epoch, primary }
+    }
+}
+
+impl Topology {
+    fn succeeded_by(&self, claim: Claim, now: Instant) -> Self {
+        let stays = self.primary.as_ref().is_some_and(|primary| Arc::ptr_eq(primary, &claim.primary));
+        Self {
+            epoch: claim.epoch,
+            lineage: claim.lineage,
+            primary: Some(claim.primary),
+            replicas: claim.replicas,
+            since: if stays && self.epoch == claim.epoch { self.since } else { now },
+            revision: self.revision + 1,
+        }
+    }
+
+    fn bereft(&self, now: Instant) -> Self {
+        Self { primary: None, since: now, revision: self.revision + 1, ..self.clone() }
+    }
+}
+
+fn announce(topology: &Topology) {
+    let Topology { epoch, lineage, primary, replicas, .. } = topology;
+    let replicas = replicas.endpoints().len();
+    match primary {
+        Some(primary) => info!(%lineage, epoch, primary = %primary.addr(), replicas, "topology published"),
+        None => warn!(%lineage, epoch, replicas, "no primary: clients that need one are held"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, time::Duration};
+
+    use super::*;
+    use crate::upstream::Rules;
+
+    const LATER: Duration = Duration::from_secs(7);
+
+    /// A router's life: its state folder, and the publisher of the present run.
+    struct Router {
+        dir: tempfile::TempDir,
+        publisher: Publisher,
+        start: Instant,
+    }
+
+    impl Router {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let start = Instant::now();
+            Self { publisher: publisher(dir.path(), start), dir, start }
+        }
+
+        fn restart(&mut self) {
+            self.publisher = publisher(self.dir.path(), self.start);
+        }
+
+        fn hear(&self, lineage: &str, epoch: u64, primary: u16) -> Result<Arc<Topology>, Refused> {
+            self.publisher.publish(claim(lineage, epoch, primary), self.start)
+        }
+
+        #[track_caller]
+        fn accepts(&self, lineage: &str, epoch: u64, primary: u16) {
+            let published = self.hear(lineage, epoch, primary).unwrap();
+            let current = self.publisher.current();
+            assert!(Arc::ptr_eq(&published, &current));
+            assert_eq!((current.lineage.as_str(), current.epoch), (lineage, epoch));
+            assert_eq!(current.primary.as_ref().unwrap().addr(), endpoint(primary).addr());
+        }
+
+        /// A refusal changes nothing, and says what to do.
+        #[track_caller]
+        fn refuses(&self, lineage: &str, epoch: u64, primary: u16, words: &str) {
+            let before = self.publisher.current();
+            let text = self.hear(lineage, epoch, primary).unwrap_err().to_string();
+            let file = self.dir.path().to_str().unwrap();
+            for word in [words, file, "--forget-epoch"] {
+                assert!(text.contains(word), "no {word:?} in: {text}");
+            }
+            assert!(Arc::ptr_eq(&before, &self.publisher.current()));
+        }
+    }
+
+    fn publisher(dir: &Path, now: Instant) -> Publisher {
+        let registry = Registry::new("test", "0");
+        let state = State::open(dir, &registry).unwrap();
+        Publisher::new(state, Arc::new(Cluster::new("replicas", [])), &registry, now)
+    }
+
+    fn endpoint(port: u16) -> Arc<Endpoint> {
+        let addr = format!("127.0.0.1:{port}").parse().unwrap();
+        Arc::new(Endpoint::new(addr, 1, Arc::new(Rules::default()), Instant::now()))
+    }
+
+    fn claim(lineage: &str, epoch: u64, primary: u16) -> Claim {
+        let replicas = Arc::new(Cluster::new("replicas", []));
+        Claim { epoch, lineage: lineage.into(), primary: endpoint(primary), replicas }
+    }
+
+    #[test]
+    fn epochs_grow() {
+        let router = Router::new();
+        assert!(router.publisher.current().primary.is_none());
+        router.accepts("a", 3, 1);
+        router.accepts("a", 4, 2);
+        router.accepts("a", 9, 1);
+    }
+
+    #[test]
+    fn an_older_epoch_is_refused() {
+        let router = Router::new();
+        router.accepts("a", 4, 2);
+        router.refuses("a", 3, 1, "epoch 3 is older than epoch 4 (of 127.0.0.1:2)");
+    }
+
+    #[test]
+    fn another_lineage_is_refused_however_new_its_epoch() {
+        let router = Router::new();
+        router.accepts("a", 4, 2);
+        router.refuses("b", 5, 2, "lineage \"b\" is not the lineage \"a\"");
+    }
+
+    #[test]
+    fn one_epoch_has_one_primary() {
+        let router = Router::new();
+        router.accepts("a", 4, 2);
+        router.refuses("a", 4, 1, "127.0.0.1:1 claims epoch 4, in which 127.0.0.1:2 was primary");
+    }
+
+    #[test]
+    fn a_lost_primary_loses_no_epoch() {
+        let router = Router::new();
+        router.accepts("a", 4, 2);
+        let bereft = router.publisher.lost_primary(router.start);
+        assert_eq!((bereft.epoch, bereft.primary.is_none()), (4, true));
+        router.refuses("a", 3, 1, "older");
+        router.refuses("a", 4, 1, "claims epoch 4");
+        router.accepts("a", 4, 2);
+    }
+
+    #[test]
+    fn a_restarted_router_is_not_captured_by_a_returned_old_primary() {
+        let mut router = Router::new();
+        router.accepts("a", 4, 2);
+        router.restart();
+        assert_eq!(router.publisher.current().epoch, 4);
+        router.refuses("a", 3, 1, "older");
+        router.refuses("a", 4, 1, "claims epoch 4");
+        router.refuses("b", 9, 1, "lineage");
+        router.accepts("a", 4, 2);
+    }
+
+    #[test]
+    fn what_the_operator_forgets_binds_nobody() {
+        let mut router = Router::new();
+        router.accepts("a", 4, 2);
+        State::forget(router.dir.path()).unwrap();
+        router.restart();
+        router.accepts("b", 1, 1);
+    }
+
+    #[test]
+    fn what_is_published_is_on_disk_already() {
+        let router = Router::new();
+        let mut ear = router.publisher.subscribe();
+        router.accepts("a", 4, 2);
+        assert!(ear.has_changed().unwrap());
+        let heard = ear.borrow_and_update().epoch;
+        let stored = State::open(router.dir.path(), &Registry::new("test", "0")).unwrap();
+        assert_eq!(stored.remembered().unwrap().epoch, heard);
+    }
+
+    #[test]
+    fn other_replicas_in_the_same_epoch_are_news_but_not_a_new_reign() {
+        let router = Router::new();
+        let mut claim = claim("a", 4, 2);
+        let first = router.publisher.publish(claim.clone(), router.start).unwrap();
+        claim.replicas = Arc::new(Cluster::new("replicas", [endpoint(3)]));
+        let second = router.publisher.publish(claim, router.start + LATER).unwrap();
+        assert_eq!(second.replicas.endpoints().len(), 1);
+        assert_eq!((second.since, second.revision), (first.since, first.revision + 1));
+    }
+
+    #[test]
+    fn a_reign_begins_with_each_change_of_the_primary() {
+        let router = Router::new();
+        let claim = claim("a", 4, 2);
+        router.publisher.publish(claim.clone(), router.start).unwrap();
+        let lost = router.publisher.lost_primary(router.start + LATER);
+        assert_eq!(lost.since, router.start + LATER);
+        let again = router.publisher.publish(claim, router.start + 2 * LATER).unwrap();
+        assert_eq!(again.since, router.start + 2 * LATER);
+    }
+
+    #[test]
+    fn a_primary_is_lost_once() {
+        let router = Router::new();
+        router.accepts("a", 4, 2);
+        let first = router.publisher.lost_primary(router.start);
+        let second = router.publisher.lost_primary(router.start + LATER);
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn the_status_tells_who_and_since_when() {
+        let router = Router::new();
+        let published = router.hear("a", 4, 2).unwrap();
+        let status = serde_json::to_value(published.snapshot(router.start + LATER)).unwrap();
+        assert_eq!(status["epoch"], 4);
+        assert_eq!(status["primary"]["addr"], "127.0.0.1:2");
+        assert_eq!(status["since_ms"], 7000);
+    }
+
+    #[test]
+    fn the_metrics_tell_epoch_primary_and_refusals() {
+        let router = Router::new();
+        let metrics = &router.publisher.metrics;
+        assert_eq!((metrics.epoch.get(), metrics.has_primary.get()), (0, 0));
+        router.accepts("a", 4, 2);
+        router.refuses("a", 3, 1, "older");
+        assert_eq!((metrics.epoch.get(), metrics.has_primary.get()), (4, 1));
+        assert_eq!(metrics.refused.with_label_values(&["older_epoch"]).get(), 1);
+        router.publisher.lost_primary(router.start);
+        assert_eq!((metrics.epoch.get(), metrics.has_primary.get()), (4, 0));
+    }
+}
