@@ -7,16 +7,22 @@
     reason = "the bans guard the routers' workers; a test bed has threads to block and tasks of its own"
 )]
 
+pub mod bench;
 pub mod debian;
 pub mod direct;
+pub mod drill;
 pub mod error;
 pub mod fault;
 pub mod http;
+pub mod load;
+pub mod measure;
 pub mod netns;
+pub mod peers;
 pub mod pg;
 pub mod place;
 pub mod process;
 pub mod progress;
+pub mod report;
 pub mod router;
 pub mod sweeper;
 pub mod test;

@@ -1,7 +1,7 @@
 //! `cargo stack`: the real stack on one machine. Kind: wiring.
 
 use clap::{Parser, Subcommand};
-use integration::{Result, test, up};
+use integration::{Result, bench, drill, test, up};
 use std::process::ExitCode;
 
 /// The real stack on one machine: servers, our routers, tests, benches and drills.
@@ -18,8 +18,8 @@ enum Command {
     Up(up::Args),
     /// Run every test of the project, those on real servers included
     Test(test::Args),
-    // Drill(integration::drill::Args),
-    // Bench(integration::bench::Args),
+    Drill(drill::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -36,7 +36,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Up(args) => up::run(&args),
         Command::Test(args) => test::run(&args),
-        // Command::Drill(args) => integration::drill::run(args),
-        // Command::Bench(args) => integration::bench::run(args),
+        Command::Drill(args) => drill::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }
