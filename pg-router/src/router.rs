@@ -31,7 +31,7 @@ use crate::pools::{Pools, Shared};
 use crate::roster::{Roster, credential};
 use crate::server::random;
 use crate::topology::verdict::Limits;
-use crate::topology::{self, Account, Pace, Watcher};
+use crate::topology::{self, Account, Greeted, Pace, Watcher};
 use crate::wire::error::{Report, put_error};
 
 /// Cancel requests on their way to the worker they concern.
@@ -99,12 +99,13 @@ impl Service for PgRouter {
         let replicas = Arc::new(Cluster::new("replicas", []));
         let publisher = Publisher::new(state, replicas.clone(), &context.registry, Instant::now());
         let topology = publisher.subscribe();
-        let watched = watched(&config, dial.clone());
+        let greeted = Greeted::default();
+        let watched = watched(&config, dial.clone(), greeted.clone());
         let watcher = Watcher::new(watched, Arc::new(publisher), replicas, &context.registry);
         let hold = Arc::new(Hold::new(hold_limits(&config), HoldMetrics::new(&context.registry)));
         let gates = bind(&config, client_tls.as_ref(), context)?;
         Ok(Self {
-            shared: Arc::new(Shared::new(config, dial, hold)),
+            shared: Arc::new(Shared::new(config, dial, hold, greeted)),
             gates,
             watcher: Some(watcher),
             topology,
@@ -129,6 +130,12 @@ impl Service for PgRouter {
         self.workers = Some(workers);
         let watcher = self.watcher.take().expect("a service is started once");
         self.tell_status(&watcher, context);
+        let reached = context.readiness.latch("a server");
+        let mut greeted = self.shared.greeted.subscribe();
+        self.tasks.push(tasks::spawn("readiness", async move {
+            let _ = greeted.wait_for(|told| !told.is_empty()).await; // the sender lives as long as we do
+            drop(reached);
+        }));
         tasks::spawn_essential("watcher", watcher.run(context.drain.watch()), &context.drain);
         Ok(())
     }
@@ -258,7 +265,7 @@ fn bind(config: &Config, tls: Option<&Arc<ServerTls>>, context: &Context) -> Res
 }
 
 /// What the watcher is to know.
-fn watched(config: &Config, dial: Arc<Dial>) -> topology::Settings {
+fn watched(config: &Config, dial: Arc<Dial>, greeted: Greeted) -> topology::Settings {
     let cluster = &config.cluster;
     let pace = Pace { patience: cluster.probe_timeout, ..Pace::new(cluster.probe_interval, cluster.suspect_interval) };
     topology::Settings {
@@ -279,6 +286,7 @@ fn watched(config: &Config, dial: Arc<Dial>) -> topology::Settings {
             lone: cluster.lone_timeout,
             max_lag: cluster.max_lag,
         },
+        greeted,
     }
 }
 
