@@ -241,3 +241,59 @@ fn a_router_that_sees_only_standbys_holds_writes_and_goes_on_reading() {
     scene.expect(Err(Held::NoCandidate));
     assert_eq!(scene.router.replicas(), 2);
 }
+
+#[test]
+fn a_living_primary_is_given_up_when_the_others_follow_one_that_is_out_of_sight() {
+    let mut scene = Scene::reigning();
+    scene.blind(&[1]);
+    scene.world.promote(1);
+    scene.world.nodes[1].table = (1, 2);
+    scene.world.rejoin(2, 1);
+    scene.steps(100);
+    scene.expect(Err(Held::Deposed));
+    scene.blind(&[]);
+    scene.step();
+    scene.expect(Ok(1));
+}
+
+#[test]
+fn a_promotion_that_others_have_left_behind_is_not_believed() {
+    let mut scene = Scene::reigning();
+    scene.blind(&[0, 1, 2]);
+    scene.step();
+    scene.world.promote(1);
+    scene.world.rejoin(0, 1);
+    scene.world.promote(0);
+    scene.world.rejoin(2, 0);
+    scene.blind(&[0]);
+    scene.steps(100);
+    scene.expect(Err(Held::Deposed));
+    scene.blind(&[]);
+    scene.step();
+    scene.expect(Ok(0));
+}
+
+#[test]
+fn a_stray_that_has_come_home_is_forgotten() {
+    let mut scene = Scene::reigning();
+    scene.world.promote(2);
+    scene.steps(60);
+    scene.world.rejoin(2, 0);
+    scene.steps(2);
+    scene.world.nodes[0].up = false;
+    while scene.world.nodes[1].in_recovery {
+        scene.step();
+    }
+    scene.expect(Ok(1));
+}
+
+#[test]
+fn an_old_observation_is_no_observation() {
+    let mut scene = Scene::reigning();
+    scene.router.stall = true;
+    scene.steps(7);
+    scene.expect(Ok(0));
+    scene.step();
+    scene.expect(Err(Held::NoCandidate));
+    assert_eq!(scene.router.role(0), Role::Expired);
+}
