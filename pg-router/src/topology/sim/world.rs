@@ -1,7 +1,5 @@
-//! A model of a repmgr cluster, as far as its failovers go: nodes with histories, links between them, repmgrd, people
+//! A model of a repmgr cluster, as far as its failovers go: nodes with histories, links between them, repmgrd, people Kind: pure.
 //! who restart and promote the wrong node. One step is a tenth of a second.
-//!
-//! Kind: pure.
 
 use std::sync::Arc;
 use std::time::Duration;
