@@ -1,4 +1,4 @@
-//! What may be said about a statement without asking the server: does it only read, does it end a transaction. Kind: pure.
+//! What a statement's text alone can tell: whether it only reads, whether it ends a transaction. Kind: pure.
 //!
 //! Used off the hot path, after a failure, to decide whether a statement may be run a second time. Doubt means no: a
 //! statement that is not understood is answered with an error, a write that runs twice is a ticket that is sold twice.

@@ -1,4 +1,4 @@
-//! One node's monitor: a connection that stays open, a question on each beat, and an ear for what comes unasked. Kind: driver.
+//! One node's monitor: an open connection, a question on each beat, an ear for what comes unasked. Kind: driver.
 //!
 //! ```text
 //!   connect, log in ─► whole question ─► report ─► wait ─┬─ beat ──► in recovery and suspect? small question first
