@@ -1,1 +1,32 @@
-//! Kind: wiring.
+//! The real stack on one machine, as a library: processes, servers, routers, faults and what watches them.
+//! Everything here blocks the calling thread unless it says `async`: call it from `main`, from a plain `#[test]`,
+//! or through `spawn_blocking`. Kind: wiring.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans guard the routers' workers; a test bed has threads to block and tasks of its own"
+)]
+
+pub mod bench;
+pub mod debian;
+pub mod direct;
+pub mod drill;
+pub mod error;
+pub mod fault;
+pub mod http;
+pub mod load;
+pub mod measure;
+pub mod netns;
+pub mod peers;
+pub mod pg;
+pub mod place;
+pub mod process;
+pub mod progress;
+pub mod report;
+pub mod router;
+pub mod sweeper;
+pub mod test;
+pub mod up;
+pub mod wait;
+
+pub use error::{Context, Error, Result};

@@ -1,2 +1,7 @@
-//! Kind: wiring.
-fn main() {}
+//! pg-router. Kind: wiring.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    proxy_core::app::run::<pg_router::router::PgRouter>()
+}

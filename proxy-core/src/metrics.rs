@@ -133,6 +133,8 @@ fn misused(name: &str, other: &Family) -> ! {
 pub struct SessionMetrics {
     active: IntGauge,
     total: IntCounter,
+    listener: String,
+    ended: IntCounterVec,
     errors: IntCounterVec,
 }
 
@@ -144,8 +146,15 @@ impl SessionMetrics {
         Self {
             active: active.with_label_values(&[listener]),
             total: total.with_label_values(&[listener]),
+            listener: listener.to_owned(),
+            ended: registry.counter_vec("sessions_ended_total", "Sessions by how they ended", &["listener", "ending"]),
             errors: errors(registry),
         }
+    }
+
+    /// Counts the end of a session.
+    pub fn ended(&self, ending: &str) {
+        self.ended.with_label_values(&[self.listener.as_str(), ending]).inc();
     }
 
     /// Counts a session as open until the returned guard is dropped.

@@ -1,2 +1,42 @@
-//! Kind: wiring.
-fn main() {}
+//! `cargo stack`: the real stack on one machine. Kind: wiring.
+
+use clap::{Parser, Subcommand};
+use integration::{Result, bench, drill, test, up};
+use std::process::ExitCode;
+
+/// The real stack on one machine: servers, our routers, tests, benches and drills.
+#[derive(Parser)]
+#[command(name = "stack", bin_name = "cargo stack", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the stack up and keep it up until Ctrl-C
+    Up(up::Args),
+    /// Run every test of the project, those on real servers included
+    Test(test::Args),
+    Drill(drill::Args),
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("stack: {e}");
+            ExitCode::from(e.code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up(args) => up::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Drill(args) => drill::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    }
+}

@@ -23,5 +23,5 @@ pub mod verdict;
 mod watch;
 
 pub use chronicle::Switch;
-pub use monitor::{Account, Dial, Pace};
+pub use monitor::{Account, Dial, Greeted, Pace};
 pub use watch::{Evidence, Handle, Settings, Watcher};

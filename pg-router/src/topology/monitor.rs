@@ -31,6 +31,9 @@ const RETRY_FLOOR: Duration = Duration::from_millis(50);
 /// Opens a connection to a node, encrypted if it should be.
 pub type Dial = Arc<dyn Fn(Addr) -> BoxFuture<'static, Result<Stream, Error>> + Send + Sync>;
 
+/// What the node that was reached last reports at login: names and values.
+pub type Greeted = watch::Sender<Arc<Vec<(String, String)>>>;
+
 /// As whom the monitor logs in.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -81,6 +84,7 @@ pub(super) enum Complaint {
 
 /// The monitor of one node.
 pub(super) struct Monitor {
+    pub(super) greeting: Greeted,
     pub(super) key: NodeKey,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) account: Arc<Account>,
@@ -146,6 +150,7 @@ impl Monitor {
             clear_text: matches!(stream, Stream::Unix(_)) || stream.is_tls(),
         };
         let logged_in = login_alone(stream, &login, keys).await.map_err(Ended::logging_in)?;
+        self.greeting.send_replace(Arc::new(logged_in.greeting.params.clone()));
         Ok(Control::new(logged_in))
     }
 

@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 use super::chronicle::Chronicle;
 use super::gauges::Gauges;
 use super::judge::judge;
-use super::monitor::{Account, Complaint, Dial, Monitor, Pace, Report};
+use super::monitor::{Account, Complaint, Dial, Greeted, Monitor, Pace, Report};
 use super::observation::{Moment, NodeKey, NodeView, Sight};
 use super::roster::{self, Roster};
 use super::status::Snapshot;
@@ -41,6 +41,8 @@ pub struct Settings {
     pub pace: Pace,
     /// What bounds the judge.
     pub limits: Limits,
+    /// Where the monitors put what they are told at login.
+    pub greeted: Greeted,
 }
 
 /// What traffic met on a connection to a node.
@@ -194,6 +196,7 @@ impl Watcher {
         let key = NodeKey::from(addr.to_string());
         let endpoint = Arc::new(Endpoint::new(addr, 1, Arc::clone(&self.rules), Instant::now().into_std()));
         let monitor = Monitor {
+            greeting: self.settings.greeted.clone(),
             key: key.clone(),
             endpoint: Arc::clone(&endpoint),
             account: Arc::clone(&self.account),

@@ -63,7 +63,7 @@ impl<'a> Cursor<'a> {
     /// A zero-terminated string, without its zero.
     #[inline]
     pub fn cstr(&mut self) -> Result<&'a [u8], Malformed> {
-        let end = self.rest.iter().position(|&byte| byte == 0).ok_or(self.wrong("a string has no end"))?;
+        let end = memchr::memchr(0, self.rest).ok_or(self.wrong("a string has no end"))?;
         let (head, tail) = self.rest.split_at(end);
         self.rest = &tail[1..];
         Ok(head)

@@ -130,7 +130,7 @@ pub(super) fn put_untyped(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
 /// Appends a string and its zero. What follows a zero inside `text` would be read as the next field, so it is cut there.
 #[inline]
 pub fn put_cstr(out: &mut Vec<u8>, text: &[u8]) {
-    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+    let end = memchr::memchr(0, text).unwrap_or(text.len());
     out.extend_from_slice(&text[..end]);
     out.push(0);
 }

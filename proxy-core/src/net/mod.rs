@@ -14,7 +14,7 @@ use tokio::{
 
 pub use self::{
     addr::{Addr, AddrError},
-    options::{Keepalive, SocketOptions},
+    options::SocketOptions,
     stream::{Peer, Stream},
 };
 use crate::error::{Error, Kind, Side};

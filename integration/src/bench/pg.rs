@@ -1,0 +1,226 @@
+//! `cargo stack bench pg`: select-only pgbench through everything that can stand before PostgreSQL.
+//!
+//! Subjects take turns within a case, and the order rotates, so that a noisy minute hurts all of them alike. Each cell
+//! gets a freshly started subject: its memory is that of the case, and no case inherits another's pools. Kind: driver.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Options, pgbench, write_json};
+use crate::error::{Error, Result};
+use crate::peers::{self, Direct, Haproxy, Pgbouncer, Pgpool, PoolMode, Subject};
+use crate::pg::{Cluster, ClusterOptions};
+use crate::progress::say;
+use crate::report::{Bench, Row, Sample};
+use crate::router::{self, Profile, Router, RouterOptions};
+use crate::{debian, measure};
+
+const PROTOCOLS: [&str; 3] = ["simple", "extended", "prepared"];
+const CLIENTS: [usize; 4] = [1, 16, 64, 256];
+const SUBJECTS: [&str; 5] = ["direct", "pg-router", "pgbouncer", "pgpool", "haproxy"];
+const QUICK_CASES: [&str; 2] = ["simple-64", "extended-64"];
+/// Server connections of a pool in transaction mode.
+const POOL: usize = 20;
+/// 12 cases x 5 subjects x 5 rounds = 300 cells; with starting, connecting and settling a cell takes about twice its
+/// window, and a whole bench has 20 minutes.
+const WINDOW: Duration = Duration::from_millis(1600);
+const QUICK_WINDOW: Duration = Duration::from_millis(1000);
+
+/// One row of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Case {
+    protocol: &'static str,
+    clients: usize,
+}
+
+/// What is measured, in which order.
+#[derive(Debug)]
+struct Plan {
+    cases: Vec<Case>,
+    subjects: Vec<&'static str>,
+    rounds: u32,
+    window: Duration,
+}
+
+/// Runs the whole bench and reports.
+pub fn run(options: &Options) -> Result<()> {
+    let plan = Plan::of(options)?;
+    debian::ensure(debian::PG)?;
+    debian::ensure(peers::PACKAGES)?;
+    let bed = Bed::make(plan.subjects.contains(&"pg-router"))?;
+    let bench = Bench { suite: "pg".into(), machine: measure::machine(), rows: measure_all(&plan, &bed)? };
+    println!("{}\n{}", bench.machine, bench.table());
+    print_bars(&bench);
+    write_json(options.json.as_deref(), &bench)?;
+    bed.cluster.stop()
+}
+
+impl Case {
+    fn all() -> impl Iterator<Item = Self> {
+        PROTOCOLS.into_iter().flat_map(|protocol| CLIENTS.map(|clients| Self { protocol, clients }))
+    }
+
+    fn name(self) -> String {
+        format!("{}-{}", self.protocol, self.clients)
+    }
+
+    /// A prepared statement lives in one server connection, so there each client has its own.
+    fn pool(self) -> (PoolMode, usize) {
+        if self.protocol == "prepared" {
+            (PoolMode::Session, self.clients)
+        } else {
+            (PoolMode::Transaction, POOL)
+        }
+    }
+}
+
+impl Plan {
+    fn of(options: &Options) -> Result<Self> {
+        let names: Vec<String> = Case::all().map(Case::name).collect();
+        refuse_unknown("case", &options.only, &names)?;
+        refuse_unknown("subject", &options.subjects, &SUBJECTS.map(String::from))?;
+        let by_default = |name: &str| !options.quick || QUICK_CASES.contains(&name);
+        Ok(Self {
+            cases: Case::all().filter(|case| chosen(&options.only, &case.name(), by_default)).collect(),
+            subjects: SUBJECTS.into_iter().filter(|name| chosen(&options.subjects, name, |_| true)).collect(),
+            rounds: if options.quick { 1 } else { options.rounds },
+            window: if options.quick { QUICK_WINDOW } else { WINDOW },
+        })
+    }
+}
+
+fn chosen(named: &[String], name: &str, by_default: impl Fn(&str) -> bool) -> bool {
+    if named.is_empty() { by_default(name) } else { named.iter().any(|n| n == name) }
+}
+
+fn refuse_unknown(what: &str, named: &[String], known: &[String]) -> Result<()> {
+    match named.iter().find(|name| !known.contains(name)) {
+        Some(name) => {
+            Err(Error::usage(format!("there is no {what} {name}; there are: {}", known.join(", "))))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The servers, and what is needed to put something in front of them.
+struct Bed {
+    cluster: Cluster,
+    router: Option<PathBuf>,
+}
+
+impl Bed {
+    fn make(with_router: bool) -> Result<Self> {
+        let router = with_router.then(|| router::build(Profile::Release)).transpose()?;
+        say("starting PostgreSQL and filling pgbench's tables");
+        let options = ClusterOptions { repmgrd: None, max_connections: 600, ..ClusterOptions::default() };
+        let cluster = Cluster::start(&options)?;
+        pgbench::create_tables(cluster.primary()?.addr())?;
+        cluster.primary()?.sql("bench", "vacuum analyze")?;
+        cluster.primary()?.sql("bench", "checkpoint")?;
+        Ok(Self { cluster, router })
+    }
+
+    fn subject(&self, name: &str, case: Case) -> Result<Box<dyn Subject>> {
+        let primary = self.cluster.node(1).addr();
+        let (mode, size) = case.pool();
+        Ok(match name {
+            "direct" => Box::new(Direct::to(primary)),
+            "pgbouncer" => Box::new(Pgbouncer::start(primary, mode, size)?),
+            "pgpool" => Box::new(Pgpool::relay(primary, case.clients)?),
+            "haproxy" => Box::new(Haproxy::relay(primary)?),
+            _ => Box::new(self.router(mode, size)?),
+        })
+    }
+
+    fn router(&self, mode: PoolMode, pool_size: usize) -> Result<Router> {
+        let binary = self.router.as_ref().ok_or_else(|| Error::new("pg-router was not built"))?;
+        let options =
+            RouterOptions { workers: 1, mode: mode.word(), pool_size, ..RouterOptions::new(binary) };
+        Router::start(&self.cluster, &options)
+    }
+
+    fn cell(&self, name: &str, case: Case, window: Duration) -> Result<Sample> {
+        let subject = self.subject(name, case)?;
+        let payers =
+            pgbench::Payers { subject: subject.processes(), servers: peers::server_processes(&self.cluster) };
+        let job =
+            pgbench::Job { protocol: case.protocol, clients: case.clients, addr: subject.addr(), window };
+        pgbench::measure(&job, &payers)
+    }
+}
+
+/// Every case in every round, the subjects in turn.
+fn measure_all(plan: &Plan, bed: &Bed) -> Result<Vec<Row>> {
+    let mut samples = vec![vec![Vec::new(); plan.subjects.len()]; plan.cases.len()];
+    for round in 0..plan.rounds {
+        for (c, &case) in plan.cases.iter().enumerate() {
+            for turn in 0..plan.subjects.len() {
+                let s = (turn + c + round as usize) % plan.subjects.len();
+                samples[c][s].push(bed.cell(plan.subjects[s], case, plan.window)?);
+            }
+            say(progress_line(round, plan, case, &samples[c]));
+        }
+    }
+    Ok(rows(plan, &samples))
+}
+
+fn rows(plan: &Plan, samples: &[Vec<Vec<Sample>>]) -> Vec<Row> {
+    let of_case = |(case, of_case): (&Case, &Vec<Vec<Sample>>)| -> Vec<Row> {
+        let name = case.name();
+        plan.subjects.iter().zip(of_case).map(|(subject, samples)| Row::of(&name, subject, samples)).collect()
+    };
+    plan.cases.iter().zip(samples).flat_map(of_case).collect()
+}
+
+fn progress_line(round: u32, plan: &Plan, case: Case, samples: &[Vec<Sample>]) -> String {
+    let last = plan.subjects.iter().zip(samples).filter_map(|(name, samples)| Some((name, samples.last()?)));
+    let cells: Vec<String> =
+        last.map(|(name, s)| format!("{name} {:.0}/s {:.1} us", s.ops_per_s, s.cpu_us_per_op)).collect();
+    format!("round {}/{} {}: {}", round + 1, plan.rounds, case.name(), cells.join(", "))
+}
+
+/// The bars of the first issue, where their cases were measured.
+fn print_bars(bench: &Bench) {
+    for case in QUICK_CASES {
+        let cpu = |subject| bench.row(case, subject).map(|row| row.cpu_us_per_op.median);
+        if let (Some(ours), Some(theirs)) = (cpu("pg-router"), cpu("pgbouncer")) {
+            println!(
+                "{case}: CPU per operation, pg-router / pgbouncer = {:.2} (bar: at most 1.10)",
+                ours / theirs
+            );
+        }
+    }
+    let rate = |subject| bench.row("simple-64", subject).map(|row| row.ops_per_s.median);
+    if let (Some(ours), Some(theirs)) = (rate("pg-router"), rate("pgpool")) {
+        println!("simple-64: throughput, pg-router / pgpool = {:.2} (bar: at least 2.00)", ours / theirs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(quick: bool, only: &[&str]) -> Options {
+        let only = only.iter().map(ToString::to_string).collect();
+        Options { rounds: 5, quick, json: None, only, subjects: Vec::new() }
+    }
+
+    #[track_caller]
+    fn check(options: &Options, cases: &[&str]) {
+        let names: Vec<String> = Plan::of(options).unwrap().cases.into_iter().map(Case::name).collect();
+        assert_eq!(names, cases);
+    }
+
+    #[test]
+    fn a_plan_holds_what_was_asked_for() {
+        assert_eq!(Plan::of(&options(false, &[])).unwrap().cases.len(), 12);
+        check(&options(true, &[]), &["simple-64", "extended-64"]);
+        check(&options(false, &["prepared-256"]), &["prepared-256"]);
+    }
+
+    #[test]
+    fn an_unknown_case_is_refused_by_name() {
+        let error = Plan::of(&options(false, &["simple-2"])).unwrap_err().to_string();
+        assert!(error.contains("simple-2") && error.contains("simple-16"), "{error}");
+    }
+}

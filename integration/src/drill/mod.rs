@@ -1,0 +1,160 @@
+//! `cargo stack drill`: hurt the real servers under a real load, and count what the clients noticed. Kind: wiring.
+
+mod facts;
+mod pg_crash;
+mod pg_old_primary_returns;
+mod pg_partition;
+mod pg_switchover;
+mod scene;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::bench::write_json;
+use crate::error::{Error, Result};
+use crate::progress::say;
+use crate::report::{Drill, Figures};
+use crate::router::{self, Profile};
+use crate::{debian, peers};
+
+/// Hurt the real servers under load and count what the clients notice.
+#[derive(Debug, Parser)]
+pub struct Args {
+    #[command(subcommand)]
+    drill: Kind,
+}
+
+#[derive(Debug, Subcommand)]
+enum Kind {
+    /// kill -9 of the primary's postmaster; repmgrd promotes
+    PgCrash(Options),
+    /// A planned switchover by repmgr
+    PgSwitchover(Options),
+    /// The router cut off from the living primary, then the primary cut off from its standbys
+    PgPartition(Options),
+    /// After a failover the old primary is started again by hand, as a second primary
+    PgOldPrimaryReturns(Options),
+}
+
+/// What every drill takes.
+#[derive(Clone, Debug, clap::Args)]
+struct Options {
+    /// Runs, each on a fresh cluster
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// A first look in under a minute: one run, our router only
+    #[arg(long)]
+    quick: bool,
+    /// Write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only these subjects
+    #[arg(long, value_name = "SUBJECT,...", value_delimiter = ',')]
+    subjects: Vec<String>,
+}
+
+/// One run of a drill: who is drilled, and for how long.
+#[derive(Clone, Debug)]
+struct Run {
+    subject: &'static str,
+    /// Our router's binary, where it is the subject.
+    router: PathBuf,
+    quick: bool,
+}
+
+/// A drill as data: its name, who can take it, and how one run of it goes.
+struct Script {
+    name: &'static str,
+    subjects: &'static [&'static str],
+    packages: &'static [&'static str],
+    play: fn(&Run) -> Result<Figures>,
+    /// What the figures mean here, printed below them.
+    remark: &'static str,
+}
+
+const ROUTER: &str = "pg-router";
+/// Our router and the two peers that follow a failover.
+const WITH_PEERS: &[&str] = &[ROUTER, "haproxy", "pgpool"];
+
+/// Runs the drill that was asked for.
+pub fn run(args: &Args) -> Result<()> {
+    match &args.drill {
+        Kind::PgCrash(options) => perform(&pg_crash::SCRIPT, options),
+        Kind::PgSwitchover(options) => perform(&pg_switchover::SCRIPT, options),
+        Kind::PgPartition(options) => perform(&pg_partition::SCRIPT, options),
+        Kind::PgOldPrimaryReturns(options) => perform(&pg_old_primary_returns::SCRIPT, options),
+    }
+}
+
+fn perform(script: &Script, options: &Options) -> Result<()> {
+    let subjects = subjects(script, options)?;
+    debian::ensure(debian::PG)?;
+    debian::ensure(script.packages)?;
+    let router = if subjects.contains(&ROUTER) { router::build(Profile::Release)? } else { PathBuf::new() };
+    let report = play_all(script, options, &subjects, &router)?;
+    println!("{}", report.table(ROUTER, &facts::ORDER));
+    println!("{}", script.remark);
+    write_json(options.json.as_deref(), &report)
+}
+
+/// The subjects take turns within a run.
+fn play_all(
+    script: &Script,
+    options: &Options,
+    subjects: &[&'static str],
+    router: &std::path::Path,
+) -> Result<Drill> {
+    let mut report = Drill::named(script.name);
+    let runs = if options.quick { 1 } else { options.runs };
+    for number in 1..=runs {
+        for &subject in subjects {
+            say(format_args!("{} run {number}/{runs}: {subject}", script.name));
+            let run = Run { subject, router: router.to_path_buf(), quick: options.quick };
+            let figures = (script.play)(&run)?;
+            say(facts::summary(subject, &figures));
+            match subject {
+                ROUTER => report.ours.push(figures),
+                peer => report.peers.entry(peer.to_string()).or_default().push(figures),
+            }
+        }
+    }
+    Ok(report)
+}
+
+fn subjects(script: &Script, options: &Options) -> Result<Vec<&'static str>> {
+    if let Some(name) = options.subjects.iter().find(|name| !script.subjects.contains(&name.as_str())) {
+        let known = script.subjects.join(", ");
+        return Err(Error::usage(format!("{} has no subject {name}; there are: {known}", script.name)));
+    }
+    let chosen = |name: &str| match options.subjects.as_slice() {
+        [] => !options.quick || name == ROUTER,
+        named => named.iter().any(|n| n == name),
+    };
+    Ok(script.subjects.iter().copied().filter(|name| chosen(name)).collect())
+}
+
+/// What the drills with peers need from Debian.
+const PEERS: &[&str] = peers::PACKAGES;
+/// What the drills of our router alone need beside PostgreSQL.
+const NO_PEERS: &[&str] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(quick: bool, named: &[&str], expected: &[&str]) {
+        let subjects_named = named.iter().map(ToString::to_string).collect();
+        let options = Options { runs: 5, quick, json: None, subjects: subjects_named };
+        assert_eq!(subjects(&pg_crash::SCRIPT, &options).unwrap_or_default(), expected);
+    }
+
+    #[test]
+    fn a_quick_look_is_at_our_router_alone() {
+        check(false, &[], &["pg-router", "haproxy", "pgpool"]);
+        check(true, &[], &["pg-router"]);
+        check(true, &["haproxy"], &["haproxy"]);
+        check(false, &["nginx"], &[]);
+    }
+}

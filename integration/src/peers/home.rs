@@ -1,0 +1,42 @@
+//! A peer's folder, and the user who may write there. Kind: driver.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::error::{Context, Result};
+use crate::place::Owner;
+
+/// A temporary folder that belongs to the user that a peer runs as: PgBouncer and Pgpool-II refuse root, just as
+/// PostgreSQL does.
+pub(super) struct Home {
+    dir: TempDir,
+    owner: Owner,
+}
+
+impl Home {
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let owner = Owner::of_servers()?;
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("stack-{name}-"))
+            .tempdir()
+            .context("a peer's folder")?;
+        owner.make_dir(dir.path())?;
+        Ok(Self { dir, owner })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(super) fn user(&self) -> Option<String> {
+        self.owner.user.clone()
+    }
+
+    /// Writes a file that its user alone may read, and gives its path.
+    pub(super) fn file(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.path().join(name);
+        self.owner.write(&path, text)?;
+        Ok(path.display().to_string())
+    }
+}

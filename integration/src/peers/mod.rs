@@ -1,0 +1,158 @@
+//! What can stand between a client and PostgreSQL: nothing, our router, or one of the programs that it replaces.
+//!
+//! A bench and a drill see only a [`Subject`]. The peers are Debian's packages with configuration files of our own, run
+//! in the foreground as children, in folders of their own. Kind: driver.
+
+mod haproxy;
+mod home;
+mod pgbouncer;
+mod pgpool;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Context, Result};
+use crate::measure::ProcessSet;
+use crate::pg::{Account, Cluster};
+use crate::process::{Process, Spec};
+use crate::router::Router;
+use crate::wait::eventually;
+use home::Home;
+
+pub use haproxy::Haproxy;
+pub use pgbouncer::{Pgbouncer, PoolMode};
+pub use pgpool::Pgpool;
+
+/// The Debian packages of the peers.
+pub const PACKAGES: &[&str] = &["haproxy", "pgbouncer", "pgpool2"];
+
+const UP_TIMEOUT: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Something that takes PostgreSQL clients. Dropping it stops it.
+pub trait Subject {
+    /// Its name in reports.
+    fn name(&self) -> &'static str;
+    /// Where clients connect.
+    fn addr(&self) -> SocketAddr;
+    /// Its own processes; none if there is nothing between client and server.
+    fn processes(&self) -> ProcessSet;
+    /// A counter of its own, by the name that our router gives it; 0 where it has none.
+    fn counter(&self, _name: &str) -> f64 {
+        0.0
+    }
+    /// A connection string through it, for the benches' and drills' account.
+    fn conninfo(&self) -> String {
+        Account::BENCH.conninfo(self.addr().ip(), self.addr().port())
+    }
+}
+
+/// No proxy at all: the client speaks to the primary.
+pub struct Direct(SocketAddr);
+
+impl Direct {
+    /// To the server at this address.
+    pub fn to(primary: SocketAddr) -> Self {
+        Self(primary)
+    }
+}
+
+impl Subject for Direct {
+    fn name(&self) -> &'static str {
+        "direct"
+    }
+    fn addr(&self) -> SocketAddr {
+        self.0
+    }
+    fn processes(&self) -> ProcessSet {
+        ProcessSet::default()
+    }
+}
+
+impl Subject for Router {
+    fn name(&self) -> &'static str {
+        "pg-router"
+    }
+    fn addr(&self) -> SocketAddr {
+        Self::addr(self)
+    }
+    fn processes(&self) -> ProcessSet {
+        ProcessSet::of([self.pid()])
+    }
+    fn counter(&self, name: &str) -> f64 {
+        self.metric(name).unwrap_or_default()
+    }
+}
+
+/// The postmasters of a cluster and all that they forked.
+pub fn server_processes(cluster: &Cluster) -> ProcessSet {
+    ProcessSet::of(cluster.nodes().iter().filter_map(|node| node.pid()))
+}
+
+/// A peer's running program and its folder.
+struct Program {
+    name: &'static str,
+    addr: SocketAddr,
+    process: Process,
+    /// Removed when the program has ended: fields are dropped in this order.
+    _home: Home,
+}
+
+impl Program {
+    /// Starts it in its folder and waits until its port answers.
+    fn start(name: &'static str, port: u16, home: Home, argv: Vec<String>) -> Result<Self> {
+        let log = home.path().join("log");
+        let spec = Spec { argv, log: log.clone(), user: home.user(), ..Spec::default() };
+        let process = Process::spawn(&spec).context(name)?;
+        let mut program = Self { name, addr: SocketAddr::from(([127, 0, 0, 1], port)), process, _home: home };
+        program.wait_until_up(&log)?;
+        Ok(program)
+    }
+
+    fn wait_until_up(&mut self, log: &Path) -> Result<()> {
+        let Self { name, addr, process, .. } = self;
+        eventually(UP_TIMEOUT, &format!("{name} answers on {addr}"), || {
+            let ended = !process.alive();
+            std::net::TcpStream::connect(*addr).map(drop).map_err(|e| match ended {
+                true => format!("it ended; its log: {}", std::fs::read_to_string(log).unwrap_or_default()),
+                false => e.to_string(),
+            })
+        })
+    }
+
+    fn processes(&self) -> ProcessSet {
+        ProcessSet::of([self.process.pid()])
+    }
+}
+
+impl Drop for Program {
+    /// By its own shutdown first: a Pgpool-II that is killed leaves its semaphores behind.
+    fn drop(&mut self) {
+        if let Err(e) = self.process.stop(STOP_TIMEOUT) {
+            crate::progress::say(format_args!("{} did not stop: {e}", self.name));
+        }
+    }
+}
+
+fn strings<const N: usize>(argv: [&str; N]) -> Vec<String> {
+    argv.map(String::from).to_vec()
+}
+
+/// Implements [`Subject`] for a peer that is nothing but its [`Program`].
+macro_rules! subject {
+    ($peer:ident) => {
+        impl $crate::peers::Subject for $peer {
+            fn name(&self) -> &'static str {
+                self.0.name
+            }
+            fn addr(&self) -> std::net::SocketAddr {
+                self.0.addr
+            }
+            fn processes(&self) -> $crate::measure::ProcessSet {
+                self.0.processes()
+            }
+        }
+    };
+}
+use subject;

@@ -1,0 +1,278 @@
+//! One peer of a session: a stream with what was read and not yet used, and what could not be written yet.
+//! Kind: driver.
+//!
+//! Promise: an idle link holds no buffer. Bytes are read into the worker's one [`Scratch`]; only what its reader
+//! leaves over (the half of a message, a request that waits for an upstream) is copied into the link's own
+//! [`Inbox`]. A slice to forward is written straight from where it was read; only what the kernel does not take
+//! rests in the [`Outbox`], and while something rests there the other side is not read: that is the back-pressure.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::Stream;
+
+/// Bytes of a worker's scratch buffer, hence the most that one read brings.
+/// 32 KiB: a page of rows in one read, and it stays in the processor's second-level cache.
+pub const SCRATCH_BYTES: usize = 32 * 1024;
+
+/// An emptied buffer of at most this many bytes stays with its link, so that a steady trickle does not allocate.
+const KEPT_BYTES: usize = 256;
+
+/// The buffer that all links of one worker read into, one at a time.
+#[derive(Clone)]
+pub struct Scratch(Rc<RefCell<Box<[u8]>>>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(Rc::new(RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice())))
+    }
+}
+
+impl Scratch {
+    /// Borrows the buffer for one turn of one session; turns never nest, as no turn awaits.
+    pub(crate) fn borrow(&self) -> std::cell::RefMut<'_, Box<[u8]>> {
+        self.0.borrow_mut()
+    }
+}
+
+/// Bytes in order, consumed from the front.
+#[derive(Default)]
+struct Fifo {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Fifo {
+    #[inline]
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        if self.at > 0 && self.at >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn consume(&mut self, n: usize) {
+        self.at += n;
+        debug_assert!(self.at <= self.bytes.len());
+        if self.is_empty() && self.at > 0 {
+            self.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.at = 0;
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+/// What was read from a peer and is not used yet.
+#[derive(Default)]
+pub struct Inbox(Fifo);
+
+impl Inbox {
+    /// The unused bytes.
+    #[inline]
+    pub fn rest(&self) -> &[u8] {
+        self.0.rest()
+    }
+
+    /// True when nothing is left over.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Keeps `bytes` behind what is there.
+    pub fn keep(&mut self, bytes: &[u8]) {
+        self.0.push(bytes);
+    }
+
+    /// Puts `bytes` before what is there: they are to be read again.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        let mut all = Vec::with_capacity(bytes.len() + self.rest().len());
+        all.extend_from_slice(bytes);
+        all.extend_from_slice(self.rest());
+        self.0 = Fifo { bytes: all, at: 0 };
+    }
+
+    /// Drops the first `n` bytes: they are used.
+    #[inline]
+    pub fn consume(&mut self, n: usize) {
+        self.0.consume(n);
+    }
+}
+
+/// What is to be written to a peer and was not taken by the kernel yet.
+#[derive(Default)]
+pub struct Outbox(Fifo);
+
+impl Outbox {
+    /// The unwritten bytes.
+    #[inline]
+    pub fn rest(&self) -> &[u8] {
+        self.0.rest()
+    }
+
+    /// True when all is written.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Appends bytes of our own making; they leave with the next flush.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.0.push(bytes);
+    }
+
+    /// The buffer to append a message to, for builders that write into a `Vec`.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.0.bytes
+    }
+}
+
+/// One peer: its stream, what it said and what it must still hear.
+pub struct Link {
+    stream: Stream,
+    /// What the peer said and nobody used yet.
+    pub inbox: Inbox,
+    /// What the peer must still hear.
+    pub outbox: Outbox,
+    /// TLS took bytes that it may not have handed to the kernel.
+    unflushed: bool,
+}
+
+impl Link {
+    /// A link over a connected stream; `early` are bytes that were read from it already.
+    pub fn new(stream: Stream, early: &[u8]) -> Self {
+        let mut inbox = Inbox::default();
+        inbox.keep(early);
+        Self { stream, inbox, outbox: Outbox::default(), unflushed: false }
+    }
+
+    /// The stream below.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Reads once into `scratch`. `Ok(0)` is the peer's end of stream.
+    #[inline]
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(scratch);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut into))?;
+        Poll::Ready(Ok(into.filled().len()))
+    }
+
+    /// Sends `bytes` behind what waits already: at once as far as the kernel takes them, the rest when it does.
+    /// On an error all that was not taken stays in the outbox, so that the caller can tell what was never sent.
+    #[inline]
+    pub fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        if !self.outbox.is_empty() {
+            self.outbox.push(bytes);
+            return Ok(());
+        }
+        self.unflushed = matches!(self.stream, Stream::Tls(_));
+        let mut at = 0;
+        while at < bytes.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &bytes[at..]) {
+                Poll::Ready(Ok(0)) => return self.refuse(&bytes[at..], io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => at += n,
+                Poll::Ready(Err(error)) => return self.refuse(&bytes[at..], error),
+                Poll::Pending => {
+                    self.outbox.push(&bytes[at..]);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse(&mut self, unsent: &[u8], error: io::Error) -> io::Result<()> {
+        self.outbox.push(unsent);
+        Err(error)
+    }
+
+    /// Writes what waits, and pushes it through TLS. Ready when all is with the kernel.
+    #[inline]
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outbox.is_empty() && !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_write_out(cx)
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.unflushed |= matches!(self.stream, Stream::Tls(_));
+        while !self.outbox.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, self.outbox.rest()))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.outbox.0.consume(n),
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// True when the peer has closed, failed or said something while it should be silent.
+    /// Costs no system call while the event loop has heard of nothing.
+    pub fn has_stirred(&mut self, scratch: &mut [u8]) -> bool {
+        !self.inbox.is_empty() || self.poll_fill(&mut Context::from_waker(Waker::noop()), scratch).is_ready()
+    }
+
+    /// Writes what waits, then ends our half of the stream.
+    ///
+    /// # Errors
+    /// The peer's side failed or closed before it took all.
+    pub async fn finish(mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await?;
+        std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifo_gives_back_what_it_was_given_in_order() {
+        let mut inbox = Inbox::default();
+        inbox.keep(b"abc");
+        inbox.consume(2);
+        inbox.keep(b"def");
+        assert_eq!(inbox.rest(), b"cdef");
+        inbox.put_back(b"ab");
+        assert_eq!(inbox.rest(), b"abcdef");
+        inbox.consume(6);
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn an_emptied_inbox_gives_its_memory_back() {
+        let mut inbox = Inbox::default();
+        inbox.keep(&[7; 4096]);
+        inbox.consume(4096);
+        assert!(inbox.0.bytes.capacity() <= KEPT_BYTES);
+    }
+}

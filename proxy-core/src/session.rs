@@ -1,0 +1,460 @@
+//! The one connection loop of the house. A protocol is a [`Machine`] without I/O; [`drive`] moves the bytes that it
+//! orders to be moved, between the client, the machine and a leased upstream connection. Kind: driver.
+//!
+//! ```text
+//!            downstream bytes                    upstream bytes
+//!   client ──────────────────▶ Machine ◀────────────────────── lease ◀── pool
+//!          ◀────────────────── Step    ──────────────────────▶
+//!              forward n · skip n · then: more, attach, detach, close
+//! ```
+//!
+//! Promises: bytes go on in the order in which they came; a side that does not take its bytes stops the reading of
+//! the other (back-pressure); nothing is lost when a wait is given up, as all buffers live in the links; a lease goes
+//! back only at the machine's word, and is closed if the session ends in any other way.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::link::{Link, Outbox, Scratch};
+use crate::upstream::pool::{Connect, Lease, Pool, Port, Refusal, Reuse};
+use crate::worker::{Pulse, Seat};
+
+/// Bytes that a client may send ahead while it waits for an upstream; beyond that it is not read.
+const AHEAD_BYTES: usize = 64 * 1024;
+
+/// What the machine orders about the bytes that it was shown: forward the first `forward` of them to the other side,
+/// drop the next `skip`, then do `then`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Bytes to hand on unchanged.
+    pub forward: usize,
+    /// Bytes behind those that the machine has used up.
+    pub skip: usize,
+    /// What comes next.
+    pub then: Then,
+}
+
+impl Step {
+    /// Forward `n`, then show me the rest.
+    pub fn forward(n: usize) -> Self {
+        Self { forward: n, skip: 0, then: Then::Again }
+    }
+
+    /// Drop `n`, then show me the rest.
+    pub fn skip(n: usize) -> Self {
+        Self { forward: 0, skip: n, then: Then::Again }
+    }
+
+    /// Leave the bytes where they are.
+    pub fn then(then: Then) -> Self {
+        Self { forward: 0, skip: 0, then }
+    }
+}
+
+/// What the session does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Show me the rest of these bytes.
+    Again,
+    /// Keep the rest until more bytes have come.
+    More,
+    /// Keep the rest; lease an upstream connection, then show it to me again.
+    Attach,
+    /// Give the lease back, then show me what the client has sent meanwhile.
+    Detach(Reuse),
+    /// The upstream connection is broken: give it up, and tell me by [`Machine::lost`].
+    Lost,
+    /// Flush to the client and end.
+    Close(Ending),
+}
+
+/// How a session ended; a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The client said good-bye or closed at a boundary.
+    Finished,
+    /// The client vanished in the middle of something.
+    Aborted,
+    /// We asked it to leave.
+    Drained,
+    /// We cut it at the deadline of a drain.
+    Terminated,
+    /// It broke the protocol.
+    Protocol,
+    /// Its upstream was lost and the protocol has no way to go on.
+    Upstream,
+}
+
+impl Ending {
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Aborted => "aborted",
+            Self::Drained => "drained",
+            Self::Terminated => "terminated",
+            Self::Protocol => "protocol",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// How an upstream connection was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// It ended or failed. `unsent` bytes at the end of what was forwarded have never reached the kernel.
+    Cut {
+        /// Forwarded bytes that were certainly not sent.
+        unsent: usize,
+    },
+    /// Its endpoint is no longer what it was leased as; we hang up.
+    Fenced {
+        /// As in [`Loss::Cut`].
+        unsent: usize,
+    },
+}
+
+/// A protocol without I/O: every decision of a session is made here.
+pub trait Machine {
+    /// How upstream connections of this protocol are opened, and what is kept with each.
+    type Connect: Connect;
+
+    /// The client has sent `input`. Without a lease `upstream` is `None`, and nothing may be forwarded.
+    fn downstream(
+        &mut self,
+        input: &[u8],
+        client: &mut Outbox,
+        upstream: Option<Port<'_, State<Self>>>,
+    ) -> Step;
+
+    /// The leased upstream has sent `input`.
+    fn upstream(&mut self, input: &[u8], client: &mut Outbox, upstream: Port<'_, State<Self>>) -> Step;
+
+    /// A lease was taken; what is pushed here goes before the client's bytes.
+    fn attached(&mut self, upstream: Port<'_, State<Self>>);
+
+    /// The lease was lost. Bytes that must be read again (to be executed elsewhere, or answered here) are returned.
+    fn lost(&mut self, loss: Loss, client: &mut Outbox, state: &mut State<Self>) -> (Vec<u8>, Then);
+
+    /// No lease could be had for what [`Then::Attach`] asked.
+    fn refused(&mut self, refusal: &Refusal, client: &mut Outbox) -> Then;
+
+    /// Somebody waits for this lease no longer (a cancel request): asked at each wake-up while waiting.
+    fn gave_up(&mut self) -> bool;
+
+    /// We drain: say good-bye and close if this is a boundary, else go on and do so at the next one.
+    fn drain(&mut self, client: &mut Outbox) -> Then;
+
+    /// The client closed its side: at a boundary, or in the middle of something.
+    fn hung_up(&mut self) -> Ending;
+}
+
+type State<M> = <<M as Machine>::Connect as Connect>::State;
+
+/// One client connection and, at times, its lease.
+pub struct Session<M: Machine> {
+    client: Link,
+    lease: Option<Lease<M::Connect>>,
+    machine: M,
+    pool: Rc<Pool<M::Connect>>,
+    seat: Seat,
+    scratch: Scratch,
+    /// Kept bytes of the client are to be shown to the machine again, although nothing new has come.
+    again: bool,
+}
+
+/// Runs a session to its end: leases, forwards and gives back as its machine orders.
+pub async fn drive<M: Machine>(
+    client: Link,
+    machine: M,
+    pool: Rc<Pool<M::Connect>>,
+    seat: Seat,
+    scratch: Scratch,
+) -> Ending {
+    let mut session = Session { client, lease: None, machine, pool, seat, scratch, again: true };
+    loop {
+        let then = match poll_fn(|cx| session.poll_turn(cx)).await {
+            Then::Attach => session.attach().await,
+            then => then,
+        };
+        if let Then::Close(ending) = then {
+            return session.finish(ending).await;
+        }
+    }
+}
+
+impl<M: Machine> Session<M> {
+    /// Moves bytes until nobody has any, and answers with what only the loop can do: wait for a lease, or end.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Then> {
+        if let Some(pulse) = self.seat.pulse(cx) {
+            let then = self.on_pulse(pulse);
+            if let Some(then) = self.settle(then) {
+                return Poll::Ready(then);
+            }
+        }
+        loop {
+            let mut moved = false;
+            for pump in [Self::pump_downstream, Self::pump_upstream] {
+                let then = pump(self, cx, &mut moved);
+                if let Some(then) = self.settle(then) {
+                    return Poll::Ready(then);
+                }
+            }
+            if !moved {
+                return self.rest();
+            }
+        }
+    }
+
+    /// Nobody has any bytes. While the process drains this may be the boundary at which to leave.
+    fn rest(&mut self) -> Poll<Then> {
+        if self.seat.is_draining() && self.lease.is_none() {
+            if let then @ Then::Close(_) = self.machine.drain(&mut self.client.outbox) {
+                return Poll::Ready(then);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Does what can be done without waiting; hands back what can't.
+    fn settle(&mut self, then: Then) -> Option<Then> {
+        match then {
+            Then::Lost => {
+                let then = self.lose(|unsent| Loss::Cut { unsent });
+                self.settle(then)
+            }
+            Then::Again | Then::More => None,
+            Then::Detach(reuse) => {
+                self.give_back(reuse);
+                self.again = !self.client.inbox.is_empty();
+                None
+            }
+            Then::Attach => match self.pool.try_lease() {
+                Some(lease) => {
+                    self.take(lease);
+                    None
+                }
+                None => Some(Then::Attach),
+            },
+            Then::Close(_) => Some(then),
+        }
+    }
+
+    fn on_pulse(&mut self, pulse: Pulse) -> Then {
+        match pulse {
+            Pulse::Terminate => Then::Close(Ending::Terminated),
+            Pulse::Look => match &self.lease {
+                Some(lease) if !lease.is_current() => self.lose(|unsent| Loss::Fenced { unsent }),
+                _ => Then::Again,
+            },
+        }
+    }
+
+    /// Client to machine to upstream, one read's worth.
+    fn pump_downstream(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Then {
+        if self.client.poll_flush(cx).is_ready_and(|r| r.is_err()) {
+            return Then::Close(self.machine.hung_up());
+        }
+        match self.lease.as_mut().map(|lease| lease.link.poll_flush(cx)) {
+            Some(Poll::Pending) => return Then::More, // back-pressure: first that
+            Some(Poll::Ready(Err(_))) => return self.lose(|unsent| Loss::Cut { unsent }),
+            _ => {}
+        }
+        if std::mem::take(&mut self.again) {
+            *moved = true;
+            return self.feed_downstream(cx, None);
+        }
+        let scratch = self.scratch.clone();
+        let mut scratch = scratch.borrow();
+        match self.client.poll_fill(cx, &mut scratch) {
+            Poll::Pending => Then::More,
+            Poll::Ready(Ok(n)) if n > 0 => {
+                *moved = true;
+                self.feed_downstream(cx, Some(&scratch[..n]))
+            }
+            Poll::Ready(_) => Then::Close(self.machine.hung_up()),
+        }
+    }
+
+    /// Shows the machine the client's bytes (`fresh` ones behind what was kept) and carries its orders out.
+    fn feed_downstream(&mut self, cx: &mut Context<'_>, fresh: Option<&[u8]>) -> Then {
+        let Self { client: Link { inbox, outbox, .. }, lease, machine, .. } = self;
+        let kept = !inbox.is_empty();
+        if let Some(fresh) = fresh.filter(|_| kept) {
+            inbox.keep(fresh);
+        }
+        let input = fresh.filter(|_| !kept);
+        let mut at = 0;
+        let then = loop {
+            let rest = &input.unwrap_or(inbox.rest())[at..];
+            let port = lease.as_mut().map(|lease| lease.port());
+            let step = machine.downstream(rest, outbox, port);
+            if step.forward > 0 {
+                let lease = lease.as_mut().expect("a machine forwards only to a lease that it was shown");
+                if lease.link.send(cx, &rest[..step.forward]).is_err() {
+                    at += step.forward + step.skip;
+                    break Then::Lost;
+                }
+            }
+            at += step.forward + step.skip;
+            if step.then != Then::Again {
+                break step.then;
+            }
+        };
+        match input {
+            Some(input) => inbox.keep(&input[at..]),
+            None => inbox.consume(at),
+        }
+        then
+    }
+
+    /// Upstream to machine to client, one read's worth.
+    fn pump_upstream(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Then {
+        if self.lease.is_none() || !self.client.outbox.is_empty() {
+            return Then::More; // nobody to read from, or back-pressure
+        }
+        let scratch = self.scratch.clone();
+        let mut scratch = scratch.borrow();
+        let lease = self.lease.as_mut().expect("looked at above");
+        match lease.link.poll_fill(cx, &mut scratch) {
+            Poll::Pending => Then::More,
+            Poll::Ready(Ok(n)) if n > 0 => {
+                *moved = true;
+                self.feed_upstream(cx, &scratch[..n])
+            }
+            Poll::Ready(_) => {
+                *moved = true;
+                self.lose(|unsent| Loss::Cut { unsent })
+            }
+        }
+    }
+
+    fn feed_upstream(&mut self, cx: &mut Context<'_>, fresh: &[u8]) -> Then {
+        let Self { client, lease: Some(lease), machine, .. } = self else {
+            return Then::More;
+        };
+        let conn = &mut **lease;
+        let kept = !conn.link.inbox.is_empty();
+        if kept {
+            conn.link.inbox.keep(fresh);
+        }
+        let mut at = 0;
+        let then = loop {
+            let rest = if kept { &conn.link.inbox.rest()[at..] } else { &fresh[at..] };
+            let port = Port { state: &mut conn.state, outbox: &mut conn.link.outbox };
+            let step = machine.upstream(rest, &mut client.outbox, port);
+            if step.forward > 0 && client.send(cx, &rest[..step.forward]).is_err() {
+                break Then::Close(machine.hung_up());
+            }
+            at += step.forward + step.skip;
+            if step.then != Then::Again {
+                break step.then;
+            }
+        };
+        match kept {
+            true => conn.link.inbox.consume(at),
+            false => conn.link.inbox.keep(&fresh[at..]),
+        }
+        then
+    }
+
+    /// The lease is gone: the machine says what that means for the client.
+    fn lose(&mut self, loss: impl FnOnce(usize) -> Loss) -> Then {
+        let Some(mut lease) = self.lease.take() else {
+            return Then::Again;
+        };
+        let loss = loss(lease.link.outbox.rest().len());
+        let (unread, then) = self.machine.lost(loss, &mut self.client.outbox, &mut lease.state);
+        lease.suspect();
+        lease.release(Reuse::Discard);
+        if !unread.is_empty() {
+            self.client.inbox.put_back(&unread);
+        }
+        self.again = !self.client.inbox.is_empty();
+        then
+    }
+
+    /// Waits in the pool's queue; reads ahead meanwhile, so that a client that leaves is noticed.
+    async fn attach(&mut self) -> Then {
+        let pool = self.pool.clone();
+        let mut wait = pin!(pool.lease(self.client.inbox.rest().len()));
+        let got = poll_fn(|cx| {
+            if let Poll::Ready(got) = wait.as_mut().poll(cx) {
+                return Poll::Ready(Ok(got));
+            }
+            self.poll_waiting(cx).map(Err)
+        })
+        .await;
+        match got {
+            Ok(Ok(lease)) => {
+                self.take(lease);
+                Then::Again
+            }
+            Ok(Err(refusal)) => {
+                self.again = true;
+                self.machine.refused(&refusal, &mut self.client.outbox)
+            }
+            Err(then) => then,
+        }
+    }
+
+    /// While the client waits: is it still there, and does it still want to?
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Then> {
+        let pulse = self.seat.pulse(cx);
+        if pulse == Some(Pulse::Terminate) {
+            return Poll::Ready(Then::Close(Ending::Terminated));
+        }
+        if self.machine.gave_up() {
+            self.again = true;
+            return Poll::Ready(self.machine.refused(&Refusal::Cancelled, &mut self.client.outbox));
+        }
+        if self.client.poll_flush(cx).is_ready_and(|r| r.is_err()) {
+            return Poll::Ready(Then::Close(Ending::Aborted));
+        }
+        while self.client.inbox.rest().len() < AHEAD_BYTES {
+            let mut scratch = self.scratch.borrow();
+            match self.client.poll_fill(cx, &mut scratch) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(n)) if n > 0 => self.client.inbox.keep(&scratch[..n]),
+                Poll::Ready(_) => return Poll::Ready(Then::Close(Ending::Aborted)),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn take(&mut self, mut lease: Lease<M::Connect>) {
+        self.machine.attached(lease.port());
+        self.lease = Some(lease);
+        self.again = true;
+    }
+
+    fn give_back(&mut self, reuse: Reuse) {
+        if let Some(lease) = self.lease.take() {
+            lease.release(reuse);
+        }
+    }
+
+    /// Ends the session: the lease is not known to be clean, the client hears what was still to be said.
+    async fn finish(mut self, ending: Ending) -> Ending {
+        self.give_back(Reuse::Discard);
+        let _ = self.seat.until_terminated(self.client.finish()).await; // whoever has gone need not hear it
+        ending
+    }
+}
+
+/// `Poll::is_ready_and`, as `Option::is_some_and`.
+trait PollExt<T> {
+    fn is_ready_and(self, f: impl FnOnce(T) -> bool) -> bool;
+}
+
+impl PollExt<io::Result<()>> for Poll<io::Result<()>> {
+    fn is_ready_and(self, f: impl FnOnce(io::Result<()>) -> bool) -> bool {
+        match self {
+            Self::Ready(t) => f(t),
+            Self::Pending => false,
+        }
+    }
+}

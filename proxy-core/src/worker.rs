@@ -1,0 +1,265 @@
+//! The workers: one thread each, with a runtime of its own, on which sessions live from accept to close. Kind: driver.
+//!
+//! Promise: a session never leaves its worker, so that nothing on the data path is locked or woken across threads.
+//! What a worker hears from outside (the phase of the process, a new topology) reaches its sessions as a [`Pulse`]:
+//! two loads per turn while nothing has happened.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+
+use slab::Slab;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::drain::{Phase, Watch};
+use crate::link::Scratch;
+use crate::tasks;
+use crate::upstream::topology::Topology;
+
+/// Accepted connections that may wait for a busy worker; the acceptor refuses more.
+const QUEUE: usize = 1024;
+
+/// Turns of the scheduler between two looks at the kernel's events; tokio's default of 61 favours throughput on many
+/// threads. A proxy's turns are short: more of them per look means fewer system calls per request.
+const TURNS_PER_LOOK: u32 = 128;
+
+/// What all sessions of one worker share.
+pub struct Floor {
+    /// Which worker this is, from 0.
+    pub id: usize,
+    /// The buffer that the links of this worker read into.
+    pub scratch: Scratch,
+    /// The topology as this worker knows it.
+    pub topology: watch::Receiver<Arc<Topology>>,
+    drain: Watch,
+    phase: Cell<Phase>,
+    generation: Cell<u64>,
+    seats: RefCell<Slab<Option<Waker>>>,
+    load: Arc<AtomicUsize>,
+}
+
+/// News for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pulse {
+    /// Something outside has changed: look whether your lease is still what you think.
+    Look,
+    /// Leave now.
+    Terminate,
+}
+
+impl Floor {
+    /// A place for one session, counted until it is dropped.
+    pub fn seat(self: &Rc<Self>) -> Seat {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        let key = self.seats.borrow_mut().insert(None);
+        Seat { floor: self.clone(), key, seen: Cell::new(self.generation.get()), waker: RefCell::new(None) }
+    }
+
+    /// The ear for the phase of the process.
+    pub fn drain(&self) -> &Watch {
+        &self.drain
+    }
+
+    fn pulse_all(&self) {
+        self.generation.set(self.generation.get() + 1);
+        for waker in self.seats.borrow().iter().filter_map(|(_, waker)| waker.as_ref()) {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Passes the phase and the topology on to the sessions for as long as the worker lives.
+    async fn listen(self: Rc<Self>) {
+        let (mut drain, mut topology) = (self.drain.clone(), self.topology.clone());
+        loop {
+            tokio::select! {
+                phase = drain.changed() => self.phase.set(phase),
+                changed = topology.changed() => if changed.is_err() { return },
+            }
+            self.pulse_all();
+        }
+    }
+}
+
+/// A session's place on its worker: how it hears of what happens outside.
+pub struct Seat {
+    floor: Rc<Floor>,
+    key: usize,
+    seen: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Seat {
+    /// The news since the last call; the caller's task is woken by the next.
+    #[inline]
+    pub fn pulse(&self, cx: &mut Context<'_>) -> Option<Pulse> {
+        self.register(cx.waker());
+        let now = self.floor.generation.get();
+        if self.seen.replace(now) == now && self.floor.phase.get() != Phase::Terminating {
+            return None;
+        }
+        Some(if self.floor.phase.get() == Phase::Terminating { Pulse::Terminate } else { Pulse::Look })
+    }
+
+    /// True when sessions are to leave at their next boundary.
+    #[inline]
+    pub fn is_draining(&self) -> bool {
+        self.floor.phase.get() != Phase::Running
+    }
+
+    /// The worker's place number: with it a message from another thread finds this session.
+    pub fn key(&self) -> usize {
+        self.key
+    }
+
+    /// Wakes the session's task, if it has ever waited.
+    pub fn waker(&self) -> Option<Waker> {
+        self.waker.borrow().clone()
+    }
+
+    /// Awaits `work`, but no longer than the process lets us.
+    pub async fn until_terminated<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match self.pulse(cx) {
+            Some(Pulse::Terminate) => Poll::Ready(None),
+            _ => work.as_mut().poll(cx).map(Some),
+        })
+        .await
+    }
+
+    #[inline]
+    fn register(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+            self.floor.seats.borrow_mut()[self.key] = Some(waker.clone());
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.floor.load.fetch_sub(1, Ordering::Relaxed);
+        self.floor.seats.borrow_mut().remove(self.key);
+    }
+}
+
+/// The running workers, as the rest of the process sees them.
+pub struct Workers<J> {
+    desks: Vec<Desk<J>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Desk<J> {
+    jobs: mpsc::Sender<J>,
+    load: Arc<AtomicUsize>,
+}
+
+/// What a worker is built from; each gets a copy.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The phase of the process.
+    pub drain: Watch,
+    /// The topology as the watcher publishes it.
+    pub topology: watch::Receiver<Arc<Topology>>,
+}
+
+impl<J: Send + 'static> Workers<J> {
+    /// Starts `count` workers. On each, `open` makes the function that is called with every job; jobs spawn their
+    /// sessions by [`tasks::spawn_session`].
+    ///
+    /// # Errors
+    /// The system refuses a thread or an event queue.
+    pub fn start<F, H>(count: usize, surroundings: &Surroundings, open: F) -> io::Result<Self>
+    where
+        F: Fn(Rc<Floor>) -> H + Clone + Send + 'static,
+        H: FnMut(J) + 'static,
+    {
+        let mut workers = Self { desks: Vec::new(), threads: Vec::new() };
+        for id in 0..count.max(1) {
+            let (sender, receiver) = mpsc::channel(QUEUE);
+            let load = Arc::new(AtomicUsize::new(0));
+            let (around, shared, open) = (surroundings.clone(), load.clone(), open.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .event_interval(TURNS_PER_LOOK)
+                .build()?;
+            let body = move || {
+                let set = LocalSet::new();
+                runtime.block_on(set.run_until(work(Floor::new(id, around, shared), receiver, open)));
+            };
+            workers.threads.push(std::thread::Builder::new().name(format!("worker-{id}")).spawn(body)?);
+            workers.desks.push(Desk { jobs: sender, load });
+        }
+        Ok(workers)
+    }
+
+    /// Hands `job` to the worker with the fewest sessions.
+    ///
+    /// # Errors
+    /// Its queue is full, or it is gone: the job comes back.
+    pub fn dispatch(&self, job: J) -> Result<(), J> {
+        let least = self.desks.iter().min_by_key(|desk| desk.load.load(Ordering::Relaxed));
+        send(least.expect("there is always one worker"), job)
+    }
+
+    /// Hands `job` to the worker `id`.
+    ///
+    /// # Errors
+    /// There is no such worker, its queue is full, or it is gone: the job comes back.
+    pub fn tell(&self, id: usize, job: J) -> Result<(), J> {
+        match self.desks.get(id) {
+            Some(desk) => send(desk, job),
+            None => Err(job),
+        }
+    }
+
+    /// Ends the workers once their sessions have left; call it when the process has drained.
+    pub fn join(self) {
+        drop(self.desks);
+        for thread in self.threads {
+            let _ = thread.join(); // its panic was logged where it happened
+        }
+    }
+}
+
+fn send<J>(desk: &Desk<J>, job: J) -> Result<(), J> {
+    desk.jobs.try_send(job).map_err(|refused| match refused {
+        TrySendError::Full(job) | TrySendError::Closed(job) => job,
+    })
+}
+
+impl Floor {
+    fn new(id: usize, around: Surroundings, load: Arc<AtomicUsize>) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            scratch: Scratch::default(),
+            phase: Cell::new(around.drain.phase()),
+            topology: around.topology,
+            drain: around.drain,
+            generation: Cell::new(0),
+            seats: RefCell::default(),
+            load,
+        })
+    }
+}
+
+/// The body of a worker: takes jobs until nobody can send any more.
+async fn work<J, F, H>(floor: Rc<Floor>, mut jobs: mpsc::Receiver<J>, open: F)
+where
+    F: Fn(Rc<Floor>) -> H,
+    H: FnMut(J),
+{
+    tasks::spawn_session(floor.clone().listen());
+    let mut handle = open(floor);
+    while let Some(job) = jobs.recv().await {
+        handle(job);
+    }
+}
