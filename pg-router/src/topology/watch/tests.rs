@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::topology::Greeted;
 use crate::wire::backend::{AUTHENTICATION_OK, Status, put_command_complete, put_ready_for_query};
 use crate::wire::row::put_data_row;
 
@@ -99,7 +100,8 @@ fn watcher(nodes: Vec<Addr>, dir: &std::path::Path) -> (Watcher, Arc<Publisher>)
     let account = Account { user: "m".into(), database: "m".into(), credential: None };
     let pace = Pace::new(Duration::from_secs(10), Duration::from_millis(5));
     let limits = Limits { expiry: Duration::from_secs(30), ..Limits::default() };
-    let settings = Settings { nodes, account, dial, pace, limits };
+    let greeted = Greeted::default();
+    let settings = Settings { nodes, account, dial, pace, limits, greeted };
     (Watcher::new(settings, Arc::clone(&publisher), replicas, &registry), publisher)
 }
 
