@@ -4,7 +4,7 @@ use crate::{Context, Error, Result, process::Spec};
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt, chown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -98,7 +98,20 @@ pub fn data(wish: Option<&Path>, owner: &Owner) -> Result<PathBuf> {
         return usable(&std::path::absolute(dir)?, owner);
     }
     let fallback = PathBuf::from(format!("/var/tmp/turnstile-stack-{}", rustix::process::geteuid().as_raw()));
-    target().and_then(|target| usable(&target.join("stack"), owner)).or_else(|_| usable(&fallback, owner))
+    target()
+        .and_then(|target| usable(&target.join("stack"), owner))
+        .or_else(|_| usable(&ours(fallback)?, owner))
+}
+
+/// Anyone may make any folder in `/var/tmp`: one that isn't ours is a trap.
+fn ours(dir: PathBuf) -> Result<PathBuf> {
+    let us = rustix::process::geteuid().as_raw();
+    match fs::symlink_metadata(&dir) {
+        Ok(meta) if !meta.is_dir() || meta.uid() != us => {
+            Err(Error::usage(format!("{} belongs to somebody else; say --data DIR", dir.display())))
+        }
+        _ => Ok(dir),
+    }
 }
 
 fn usable(dir: &Path, owner: &Owner) -> Result<PathBuf> {

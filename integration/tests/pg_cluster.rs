@@ -2,7 +2,7 @@
 
 use integration::{
     Result,
-    pg::{Account, Cluster, ClusterOptions},
+    pg::{Account, Cluster, ClusterOptions, Node, shared},
     wait::eventually,
 };
 use std::time::{Duration, Instant};
@@ -17,9 +17,12 @@ fn a_cluster_survives_crash_rejoin_and_switchover() -> Result<()> {
     the_first_primary_alone_waits_for_a_standby(&cluster)?;
     a_killed_primary_is_replaced(&cluster)?;
     cluster.rejoin(1)?;
-    cluster.settled()?;
+    assert_ne!(cluster.settled()?.id(), 1);
     cluster.switchover_to(1)?;
     assert_eq!(cluster.settled()?.id(), 1);
+    a_primary_started_by_hand_is_the_second_one(&cluster)?;
+    cluster.rejoin(1)?;
+    assert_ne!(cluster.settled()?.id(), 1);
     cluster.stop()
 }
 
@@ -40,10 +43,44 @@ fn the_first_primary_alone_waits_for_a_standby(cluster: &Cluster) -> Result<()> 
 
 fn a_killed_primary_is_replaced(cluster: &Cluster) -> Result<()> {
     cluster.node(1).sql("bench", "create table survivors (id int); insert into survivors values (1)")?;
+    let new = kill_n1(cluster)?;
+    assert_eq!(new.sql("bench", "select id from survivors")?, "1");
+    Ok(())
+}
+
+fn kill_n1(cluster: &Cluster) -> Result<&Node> {
     let killed = Instant::now();
     cluster.node(1).kill_9()?;
     let new = eventually(FAILOVER, "a new primary", || cluster.primary().map_err(|e| e.to_string()))?;
     eprintln!("n{} promoted after {:.1} s", new.id(), killed.elapsed().as_secs_f64());
-    assert_eq!(new.sql("bench", "select id from survivors")?, "1");
+    Ok(new)
+}
+
+/// Two nodes say that they are primary; the higher timeline is right.
+fn a_primary_started_by_hand_is_the_second_one(cluster: &Cluster) -> Result<()> {
+    let new = kill_n1(cluster)?.id();
+    cluster.node(1).start()?;
+    assert_eq!(cluster.node(1).sql("bench", "select pg_is_in_recovery()")?, "f");
+    assert_eq!(cluster.primary()?.id(), new);
+    Ok(())
+}
+
+#[test]
+fn a_shared_cluster_is_whole_for_everyone() -> Result<()> {
+    shared()?.node(1).kill_9()?;
+    let again = shared()?;
+    assert_eq!(again.primary()?.id(), 1);
+    assert_eq!(again.node(1).sql("bench", "select 1")?, "1");
+    Ok(())
+}
+
+#[test]
+fn a_stopped_server_hangs_and_goes_on() -> Result<()> {
+    let cluster = shared()?;
+    let node = cluster.node(3);
+    node.sigstop()?;
+    assert!(node.sql("bench", "select 1").is_err());
+    node.cont()?;
+    assert_eq!(node.sql("bench", "select 1")?, "1");
     Ok(())
 }

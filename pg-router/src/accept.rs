@@ -157,7 +157,7 @@ async fn come_in(
         let report = Report::fatal("53300", "too many combinations of user, database and settings");
         return refuse(reader.stream, &report).await;
     };
-    let params = server_params(&entry, &desk.shared).await;
+    let params = server_params(&entry, &desk.shared, startup.user()).await;
     let vars = send_welcome(reader.stream, &startup, &params).await?;
     let unread = std::mem::take(&mut reader.buffer);
     Ok(Some(Client { stream, unread, entry, vars }))
@@ -301,7 +301,7 @@ fn pool_key(gate: &Gate, startup: &Startup<'_>) -> PoolKey {
 
 /// What the server reports at login. The first client of a pool waits for a connection of it, but not during an
 /// outage: then what the monitors were told must do.
-async fn server_params(entry: &Entry, shared: &Shared) -> Arc<Vec<(String, String)>> {
+async fn server_params(entry: &Entry, shared: &Shared, user: &str) -> Arc<Vec<(String, String)>> {
     if entry.common.welcome.load().is_none() {
         let patience = shared.config.load().pool.connect_timeout;
         if entry.pool.has_target() {
@@ -310,7 +310,25 @@ async fn server_params(entry: &Entry, shared: &Shared) -> Arc<Vec<(String, Strin
             });
         }
     }
-    entry.common.welcome.load_full().unwrap_or_else(|| shared.greeting.load_full())
+    match entry.common.welcome.load_full() {
+        Some(welcome) => welcome,
+        None => {
+            let mut greeted = shared.greeted.subscribe();
+            let told = greeted.wait_for(|told| !told.is_empty()).await; // the login's deadline bounds this
+            Arc::new(told.map(|told| guessed(&told, user)).unwrap_or_default())
+        }
+    }
+}
+
+/// What a server would tell `user`, made from what it told a monitor.
+fn guessed(greeting: &[(String, String)], user: &str) -> Vec<(String, String)> {
+    let ours = |name: &str| match name {
+        "session_authorization" => Some(user),
+        "is_superuser" | "in_hot_standby" => Some("off"),
+        _ => None,
+    };
+    let told = |(name, value): &(String, String)| (name.clone(), ours(name).unwrap_or(value).to_owned());
+    greeting.iter().map(told).collect()
 }
 
 /// Sends what the server would report, with the client's own wishes in it.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proxy_core::config::{Invalid, Secret, Settings, Size, duration};
+use proxy_core::config::{Invalid, Secret, Settings, Size, duration, optional_duration};
 use proxy_core::net::{Addr, SocketOptions};
 use proxy_core::tls::{ClientTlsSettings, ServerTlsSettings};
 use proxy_core::upstream::Policy;
@@ -118,8 +118,17 @@ pub struct Cluster {
     /// A node that does not answer for so long is not seen.
     #[serde(with = "duration")]
     pub probe_timeout: Duration,
-    /// A standby that is further behind gets no reads.
-    pub max_lag: Size,
+    /// A standby that is further behind gets no reads; no limit if absent.
+    #[serde(with = "optional_duration")]
+    pub max_lag: Option<Duration>,
+    /// How long writes are held while a server of a higher timeline stands unconfirmed beside a living primary; then
+    /// the old one stays.
+    #[serde(with = "duration")]
+    pub contest_timeout: Duration,
+    /// How long a primary that was lost and came back alone, with no other node to speak for or against it, must have
+    /// stood there before it is believed: it looks exactly like one that was replaced behind our back.
+    #[serde(with = "duration")]
+    pub lone_timeout: Duration,
     /// How one of several standbys is picked.
     pub balance: Policy,
 }
@@ -134,7 +143,9 @@ impl Default for Cluster {
             probe_interval: Duration::from_millis(250),
             suspect_interval: Duration::from_millis(20),
             probe_timeout: Duration::from_secs(1),
-            max_lag: Size::new(16 << 20),
+            max_lag: None,
+            contest_timeout: Duration::from_secs(5),
+            lone_timeout: Duration::from_secs(30),
             balance: Policy::LeastInFlight,
         }
     }

@@ -14,4 +14,3 @@ pub mod session;
 pub mod statement;
 pub mod topology;
 pub mod wire;
-mod tmp_watch;

@@ -15,6 +15,7 @@ use proxy_core::worker::Floor;
 use crate::auth::KeyCache;
 use crate::config::Config;
 use crate::connect::{Dial, Opener};
+use crate::topology::Greeted;
 
 /// Whom a pool serves. Settings that PostgreSQL does not report can't follow a client from connection to connection,
 /// so that they are part of it.
@@ -45,7 +46,7 @@ pub struct Shared {
     /// How connections are opened.
     pub dial: Arc<Dial>,
     /// What the monitors were told at login; serves clients that come during an outage.
-    pub greeting: ArcSwap<Vec<(String, String)>>,
+    pub greeted: Greeted,
     /// Where clients wait while there is no primary.
     pub hold: Arc<Hold>,
     commons: Mutex<HashMap<PoolKey, Arc<Common>>>,
@@ -53,8 +54,8 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing is open yet.
-    pub fn new(config: Arc<Config>, dial: Arc<Dial>, hold: Arc<Hold>) -> Self {
-        Self { config: ArcSwap::new(config), dial, greeting: ArcSwap::default(), hold, commons: Mutex::default() }
+    pub fn new(config: Arc<Config>, dial: Arc<Dial>, hold: Arc<Hold>, greeted: Greeted) -> Self {
+        Self { config: ArcSwap::new(config), dial, greeted, hold, commons: Mutex::default() }
     }
 
     /// Gives existing pools their new size.

@@ -16,9 +16,9 @@ use proxy_core::metrics::SessionMetrics;
 use proxy_core::proxy_protocol::Policy;
 use proxy_core::tasks;
 use proxy_core::tls::{ClientTls, ServerTls};
-use proxy_core::upstream::{Cluster, Hold, HoldLimits, HoldMetrics, Publisher, State};
+use proxy_core::upstream::{Cluster, Hold, HoldLimits, HoldMetrics, Publisher, State, Topology};
 use proxy_core::worker::{Floor, Surroundings, Workers};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::accept::{self, Desk, Gate};
@@ -28,8 +28,10 @@ use crate::config::Config;
 use crate::connect::Dial;
 use crate::metrics::{self, Metrics};
 use crate::pools::{Pools, Shared};
-use crate::roster::Roster;
+use crate::roster::{Roster, credential};
 use crate::server::random;
+use crate::topology::verdict::Limits;
+use crate::topology::{self, Account, Greeted, Pace, Watcher};
 use crate::wire::error::{Report, put_error};
 
 /// Cancel requests on their way to the worker they concern.
@@ -51,9 +53,10 @@ pub struct Args {
 
 /// The running router.
 pub struct PgRouter {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
     gates: Vec<(Listener, Arc<Gate>)>,
-    publisher: Option<Publisher>,
+    watcher: Option<Watcher>,
+    topology: watch::Receiver<Arc<Topology>>,
     metrics: Metrics,
     client_tls: Option<Arc<ServerTls>>,
     workers: Option<Arc<Workers<Job>>>,
@@ -94,13 +97,18 @@ impl Service for PgRouter {
         });
         let state = open_state(&config.state_dir, args.forget_epoch, context)?;
         let replicas = Arc::new(Cluster::new("replicas", []));
-        let publisher = Publisher::new(state, replicas, &context.registry, Instant::now());
+        let publisher = Publisher::new(state, replicas.clone(), &context.registry, Instant::now());
+        let topology = publisher.subscribe();
+        let greeted = Greeted::default();
+        let watched = watched(&config, dial.clone(), greeted.clone());
+        let watcher = Watcher::new(watched, Arc::new(publisher), replicas, &context.registry);
         let hold = Arc::new(Hold::new(hold_limits(&config), HoldMetrics::new(&context.registry)));
         let gates = bind(&config, client_tls.as_ref(), context)?;
         Ok(Self {
-            shared: Arc::new(Shared::new(config, dial, hold)),
+            shared: Arc::new(Shared::new(config, dial, hold, greeted)),
             gates,
-            publisher: Some(publisher),
+            watcher: Some(watcher),
+            topology,
             metrics: Metrics::new(&context.registry),
             client_tls,
             workers: None,
@@ -110,8 +118,7 @@ impl Service for PgRouter {
     }
 
     async fn start(&mut self, context: &Context) -> Result<()> {
-        let publisher = self.publisher.take().expect("a service is started once");
-        let around = Surroundings { drain: context.drain.watch(), topology: publisher.subscribe() };
+        let around = Surroundings { drain: context.drain.watch(), topology: self.topology.clone() };
         let (cancels, requests) = mpsc::channel(CANCEL_QUEUE);
         let workers = Arc::new(self.start_workers(&around, cancels)?);
         self.tasks.push(tasks::spawn("cancel requests", pass_cancels_on(requests, workers.clone())));
@@ -121,7 +128,16 @@ impl Service for PgRouter {
             tasks::spawn_essential("acceptor", acceptor, &context.drain);
         }
         self.workers = Some(workers);
-        self.watch_cluster(publisher, context)
+        let watcher = self.watcher.take().expect("a service is started once");
+        self.tell_status(&watcher, context);
+        let reached = context.readiness.latch("a server");
+        let mut greeted = self.shared.greeted.subscribe();
+        self.tasks.push(tasks::spawn("readiness", async move {
+            let _ = greeted.wait_for(|told| !told.is_empty()).await; // the sender lives as long as we do
+            drop(reached);
+        }));
+        tasks::spawn_essential("watcher", watcher.run(context.drain.watch()), &context.drain);
+        Ok(())
     }
 
     async fn reload(&mut self, config: Arc<Config>) -> Result<()> {
@@ -154,6 +170,13 @@ impl Service for PgRouter {
 }
 
 impl PgRouter {
+    fn tell_status(&self, watcher: &Watcher, context: &Context) {
+        let handle = watcher.handle();
+        context.status.section("topology", move || handle.status());
+        let shared = self.shared.clone();
+        context.status.section("hold", move || serde_json::json!(shared.hold.snapshot()));
+    }
+
     fn start_workers(&self, around: &Surroundings, cancels: mpsc::Sender<(i32, Vec<u8>)>) -> Result<Workers<Job>> {
         let (shared, metrics) = (self.shared.clone(), self.metrics.clone());
         let count = shared.config.load().worker_count();
@@ -239,6 +262,32 @@ fn bind(config: &Config, tls: Option<&Arc<ServerTls>>, context: &Context) -> Res
         Ok((bound, Arc::new(gate)))
     };
     config.listeners.iter().map(bind).collect()
+}
+
+/// What the watcher is to know.
+fn watched(config: &Config, dial: Arc<Dial>, greeted: Greeted) -> topology::Settings {
+    let cluster = &config.cluster;
+    let pace = Pace { patience: cluster.probe_timeout, ..Pace::new(cluster.probe_interval, cluster.suspect_interval) };
+    topology::Settings {
+        nodes: cluster.nodes.clone(),
+        account: Account {
+            user: cluster.monitor_user.clone(),
+            database: cluster.monitor_database.clone(),
+            credential: cluster.monitor_password.as_ref().map(|password| credential(password.expose())),
+        },
+        dial: Arc::new(move |addr| {
+            let dial = dial.clone();
+            Box::pin(async move { dial.open(&addr).await })
+        }),
+        pace,
+        limits: Limits {
+            expiry: cluster.probe_interval * 3,
+            contest: cluster.contest_timeout,
+            lone: cluster.lone_timeout,
+            max_lag: cluster.max_lag,
+        },
+        greeted,
+    }
 }
 
 fn open_state(dir: &Path, forget: bool, context: &Context) -> Result<State> {

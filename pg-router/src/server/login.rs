@@ -7,6 +7,7 @@ use super::handshake::{Handshake, Login, LoginError};
 use super::random;
 use super::talk::{Talk, TalkError};
 use crate::auth::KeyCache;
+use crate::wire::frame::Message;
 use crate::wire::frontend;
 use std::cell::RefCell;
 use std::io;
@@ -35,13 +36,37 @@ pub async fn login<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    converse(stream, login, |handshake, message, out| handshake.step(message, &mut keys.borrow_mut(), out))
+        .await
+}
+
+/// Logs in with keys that are nobody else's, so that the future may move between threads.
+pub async fn login_alone<S>(
+    stream: S,
+    login: &Login<'_>,
+    keys: &mut KeyCache,
+) -> Result<LoggedIn<S>, LoginError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    converse(stream, login, |handshake, message, out| handshake.step(message, keys, out)).await
+}
+
+async fn converse<S>(
+    stream: S,
+    login: &Login<'_>,
+    mut step: impl FnMut(&mut Handshake<'_>, Message<'_>, &mut Vec<u8>) -> Result<bool, LoginError>,
+) -> Result<LoggedIn<S>, LoginError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut handshake = Handshake::new(login, random().map_err(TalkError::Io)?);
     let (mut talk, mut out) = (Talk::new(stream, MAX_MESSAGE), Vec::new());
     login.put_startup(&mut out);
     loop {
         send(&mut talk, &mut out).await?;
         let message = talk.next().await?;
-        if handshake.step(message, &mut keys.borrow_mut(), &mut out)? {
+        if step(&mut handshake, message, &mut out)? {
             break;
         }
     }
@@ -82,7 +107,6 @@ mod tests {
     use crate::auth::{Credential, SCRAM_SHA_256, ScramServer, Verifier};
     use crate::wire::backend::{self, Status};
     use crate::wire::error::{Report, put_error};
-    use crate::wire::frame::Message;
     use std::sync::Arc;
     use tokio::io::{DuplexStream, duplex};
 

@@ -12,7 +12,7 @@ mod talk;
 pub use control::{Control, ControlError};
 pub use greeting::{Greeting, ServerKey};
 pub use handshake::{Handshake, Login, LoginError};
-pub use login::{LoggedIn, login, request_tls};
+pub use login::{LoggedIn, login, login_alone, request_tls};
 pub use talk::TalkError;
 
 /// Random bytes of the operating system, good for nonces, salts and secrets.

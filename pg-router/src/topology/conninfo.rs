@@ -11,7 +11,7 @@ const DEFAULT_PORT: &str = "5432";
 ///
 /// `hostaddr` comes before `host`, as in libpq. repmgr takes keyword strings only, no URIs.
 /// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING>
-pub fn address(conninfo: &str) -> Option<String> {
+pub(super) fn address(conninfo: &str) -> Option<String> {
     let pairs = pairs(conninfo)?;
     let value =
         |key: &str| pairs.iter().rev().find(|(k, v)| k == key && !v.is_empty()).map(|(_, v)| v.as_str());

@@ -206,7 +206,7 @@ impl<'a> Court<'a> {
         if observation.takes_writes() {
             return role_of_writer(node, observation, decision, memory);
         }
-        standby::role(observation, self.primary_of(decision), self.limits)
+        standby::role(observation, memory.floor(), self.primary_of(decision), self.limits)
     }
 
     fn primary_of(&self, decision: &Decision) -> Option<&'a Observation> {

@@ -2,35 +2,39 @@
 //!
 //! Kind: pure.
 
-use super::observation::{Observation, RepmgrKind};
+use super::observation::{Observation, RepmgrKind, Timeline};
 use super::verdict::{Limits, Role, Unfit};
 
-/// What a node is that takes no writes, beside this primary.
-pub(super) fn role(standby: &Observation, primary: Option<&Observation>, limits: &Limits) -> Role {
-    match unfit(standby, primary, limits) {
-        Some(reason) => Role::Unroutable(reason),
-        None => Role::Replica,
-    }
+/// What a node is that takes no writes, as of the timeline that was confirmed last and of the primary, if it is in sight.
+/// While the primary is suspected its standbys stay: they are in step as long as they stream.
+pub(super) fn role(
+    standby: &Observation,
+    current: Timeline,
+    primary: Option<&Observation>,
+    limits: &Limits,
+) -> Role {
+    let inactive = || primary.is_some_and(|primary| is_inactive(standby, primary));
+    let reason = unfit(standby, current, limits).or_else(|| inactive().then_some(Unfit::Inactive));
+    reason.map_or(Role::Replica, Role::Unroutable)
 }
 
-fn unfit(standby: &Observation, primary: Option<&Observation>, limits: &Limits) -> Option<Unfit> {
+fn unfit(standby: &Observation, current: Timeline, limits: &Limits) -> Option<Unfit> {
     if !standby.in_recovery {
         return Some(Unfit::ReadOnly);
     }
-    let Some(primary) = primary else { return Some(Unfit::NoPrimary) };
+    if current == 0 {
+        return Some(Unfit::NoPrimary);
+    }
     let Some(receiver) = standby.receiver.as_ref().filter(|receiver| receiver.streaming) else {
         return Some(Unfit::NotStreaming);
     };
-    if Some(receiver.timeline) != primary.timeline {
+    if receiver.timeline != current {
         return Some(Unfit::OtherTimeline);
     }
     if standby.replay_paused {
         return Some(Unfit::Paused);
     }
-    if limits.max_lag.is_some_and(|limit| standby.lag > limit) {
-        return Some(Unfit::Lagging);
-    }
-    is_inactive(standby, primary).then_some(Unfit::Inactive)
+    limits.max_lag.is_some_and(|limit| standby.lag > limit).then_some(Unfit::Lagging)
 }
 
 /// Whether the primary's table calls this node inactive or a witness; a node that the table doesn't know is not judged.

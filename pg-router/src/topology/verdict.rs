@@ -225,7 +225,7 @@ impl Role {
 /// Why a standby is not read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// There is no primary to be in step with.
+    /// No primary was ever confirmed, so that there is nobody to be in step with.
     NoPrimary,
     /// Its WAL receiver is not streaming.
     NotStreaming,
@@ -245,7 +245,7 @@ impl Unfit {
     /// The reason in words.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::NoPrimary => "there is no primary to be in step with",
+            Self::NoPrimary => "no primary was confirmed yet",
             Self::NotStreaming => "its WAL receiver is not streaming",
             Self::OtherTimeline => "it receives another timeline than the primary's",
             Self::Paused => "its replay is paused",

@@ -12,7 +12,7 @@ use router::Router;
 use world::World;
 
 const NODES: usize = 3;
-const WALKS: u64 = 400;
+const WALKS: u64 = 150;
 const STEPS: u32 = 600;
 
 /// One misfortune or repair, drawn at random.

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use super::world::{World, key};
 use crate::topology::judge::judge;
 use crate::topology::observation::{Loss, Moment, NodeView, Observation, Sight, Timeline};
-use crate::topology::verdict::{Decision, Limits, Memory, Reign, Verdict};
+use crate::topology::verdict::{Decision, Held, Limits, Memory, Reign, Role, Verdict};
 
 pub(super) struct Router {
     /// Which nodes it can't reach.
     pub(super) blind: Vec<bool>,
     /// Whether it now and then loses a probe.
     pub(super) clumsy: bool,
+    /// Whether its monitors have stopped to report.
+    pub(super) stall: bool,
     pub(super) verdict: Option<Verdict>,
     nodes: Vec<NodeView>,
     memory: Memory,
@@ -28,8 +30,6 @@ struct Journal {
     reigns: BTreeMap<Timeline, usize>,
     /// Since when each higher timeline has stood beside the confirmed primary.
     beside: BTreeMap<Timeline, Moment>,
-    /// The highest timeline of which repmgr itself has told this router.
-    told: Timeline,
 }
 
 impl Router {
@@ -38,6 +38,7 @@ impl Router {
         Self {
             blind: vec![false; count],
             clumsy: true,
+            stall: false,
             verdict: None,
             nodes: nodes.collect(),
             memory: Memory::default(),
@@ -56,7 +57,7 @@ impl Router {
         if !with_state {
             self.journal.reigns.clear();
         }
-        (self.journal.told, self.journal.beside) = (0, BTreeMap::new());
+        self.journal.beside.clear();
     }
 
     /// How many steps a contest may take, and the rest of the observations.
@@ -71,6 +72,18 @@ impl Router {
         }
     }
 
+    /// Why writes are held.
+    pub(super) fn held(&self) -> Option<Held> {
+        match &self.verdict.as_ref()?.primary {
+            Decision::Held(reason) => Some(*reason),
+            Decision::Primary(_) => None,
+        }
+    }
+
+    pub(super) fn role(&self, index: usize) -> Role {
+        self.verdict.as_ref().and_then(|verdict| verdict.role(&key(index))).unwrap()
+    }
+
     pub(super) fn replicas(&self) -> usize {
         self.verdict.as_ref().map_or(0, |verdict| verdict.replicas().count())
     }
@@ -83,13 +96,13 @@ impl Router {
         let (verdict, memory) = judge(&self.memory, &self.nodes, world.now, &self.limits);
         self.memory = memory;
         self.verdict = Some(verdict);
-        self.note_what_is_told(world.now);
         self.check(world.now);
     }
 
     /// Now and then an answer is late, so that the former observation stands, or does not come at all.
     fn look(&mut self, world: &World, index: usize, random: &mut fastrand::Rng) {
         self.nodes[index].sight = match random.u32(..20) {
+            _ if self.stall => return,
             0 if self.clumsy => return,
             1 if self.clumsy => Sight::Lost(Loss::Silent),
             _ if self.blind[index] => Sight::Lost(Loss::Silent),
@@ -107,18 +120,18 @@ impl Router {
             .collect()
     }
 
-    /// A primary that repmgr has registered on a timeline, seen with our own eyes, is the truth about that timeline.
-    fn note_what_is_told(&mut self, now: Moment) {
+    /// The highest timeline in sight whose writer calls itself the registered primary.
+    fn registered(&self, now: Moment) -> Timeline {
         let registered = self.seen(now).into_iter().filter(|seen| seen.takes_writes() && seen.names_itself());
-        let told = registered.filter_map(|seen| seen.timeline).max().unwrap_or(0);
-        self.journal.told = self.journal.told.max(told);
+        registered.filter_map(|seen| seen.timeline).max().unwrap_or(0)
     }
 
     fn check(&mut self, now: Moment) {
         let Some(index) = self.primary() else { return self.note_who_stands_beside(now) };
         let timeline = self.memory.floor();
         self.check_node(now, index, timeline);
-        self.check_epoch(index, timeline);
+        self.check_epoch(now, index, timeline);
+        self.check_followers(now, index, timeline);
         self.note_who_stands_beside(now);
         self.check_contest(now, index, timeline);
     }
@@ -133,15 +146,25 @@ impl Router {
         );
     }
 
-    /// Never down in timelines, never to two nodes on one, never below what repmgr has registered.
-    fn check_epoch(&mut self, index: usize, timeline: Timeline) {
+    /// Never down in timelines, never to two nodes on one, never beside a registered primary on a later one.
+    fn check_epoch(&mut self, now: Moment, index: usize, timeline: Timeline) {
+        assert!(timeline >= self.registered(now), "writes go to a primary that repmgr has replaced");
         let reigns = &mut self.journal.reigns;
         assert!(
             reigns.keys().all(|known| *known <= timeline),
             "writes go to a timeline below a confirmed one"
         );
         assert_eq!(*reigns.entry(timeline).or_insert(index), index, "writes go to two nodes on one timeline");
-        assert!(timeline >= self.journal.told, "writes go to a primary that repmgr has replaced");
+    }
+
+    /// Nobody on a later timeline says, in what came down that timeline, that another node has taken over.
+    fn check_followers(&self, now: Moment, index: usize, timeline: Timeline) {
+        let own = i32::try_from(index).unwrap() + 1;
+        let seen = self.seen(now);
+        let mut later = seen.iter().filter(|seen| seen.highest_timeline() > timeline);
+        let replaced = later.any(|seen| seen.names_primary().is_some_and(|named| named != own));
+        let stray = self.memory.overruled.is_some();
+        assert!(stray || !replaced, "writes go to a primary that the followers of another have left");
     }
 
     /// While a higher timeline stands beside the living primary, writes are held until the limit has passed.
