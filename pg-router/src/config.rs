@@ -257,6 +257,19 @@ impl Settings for Config {
         }
         self.check_tls()
     }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let clients = self.client_tls.iter();
+        let clients = clients.flat_map(|tls| pem_files([Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]));
+        let servers = self.server_tls.iter();
+        let servers = servers.flat_map(|tls| pem_files([tls.certificate.as_ref(), tls.key.as_ref(), tls.ca.as_ref()]));
+        self.users.file.iter().cloned().chain(clients).chain(servers).collect()
+    }
+}
+
+/// The files of a certificate.
+fn pem_files<'a>(paths: [Option<&'a PathBuf>; 3]) -> impl Iterator<Item = PathBuf> + 'a {
+    paths.into_iter().flatten().cloned()
 }
 
 impl Config {

@@ -34,6 +34,9 @@ pub struct Options {
     /// Write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Take this router instead of building one
+    #[arg(long, value_name = "FILE")]
+    router: Option<PathBuf>,
     /// Only these cases
     #[arg(long, value_name = "CASE,...", value_delimiter = ',')]
     only: Vec<String>,

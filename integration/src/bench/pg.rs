@@ -47,7 +47,8 @@ pub fn run(options: &Options) -> Result<()> {
     let plan = Plan::of(options)?;
     debian::ensure(debian::PG)?;
     debian::ensure(peers::PACKAGES)?;
-    let bed = Bed::make(plan.subjects.contains(&"pg-router"))?;
+    let router = router_binary(&plan, options)?;
+    let bed = Bed::make(router)?;
     let bench = Bench { suite: "pg".into(), machine: measure::machine(), rows: measure_all(&plan, &bed)? };
     println!("{}\n{}", bench.machine, bench.table());
     print_bars(&bench);
@@ -102,6 +103,14 @@ fn refuse_unknown(what: &str, named: &[String], known: &[String]) -> Result<()> 
     }
 }
 
+fn router_binary(plan: &Plan, options: &Options) -> Result<Option<PathBuf>> {
+    match &options.router {
+        Some(given) => Ok(Some(given.clone())),
+        None if plan.subjects.contains(&"pg-router") => router::build(Profile::Release).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The servers, and what is needed to put something in front of them.
 struct Bed {
     cluster: Cluster,
@@ -109,8 +118,7 @@ struct Bed {
 }
 
 impl Bed {
-    fn make(with_router: bool) -> Result<Self> {
-        let router = with_router.then(|| router::build(Profile::Release)).transpose()?;
+    fn make(router: Option<PathBuf>) -> Result<Self> {
         say("starting PostgreSQL and filling pgbench's tables");
         let options = ClusterOptions { repmgrd: None, max_connections: 600, ..ClusterOptions::default() };
         let cluster = Cluster::start(&options)?;
@@ -202,7 +210,7 @@ mod tests {
 
     fn options(quick: bool, only: &[&str]) -> Options {
         let only = only.iter().map(ToString::to_string).collect();
-        Options { rounds: 5, quick, json: None, only, subjects: Vec::new() }
+        Options { rounds: 5, quick, json: None, router: None, only, subjects: Vec::new() }
     }
 
     #[track_caller]

@@ -49,6 +49,9 @@ struct Options {
     /// Write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Take this pg-router instead of building one
+    #[arg(long, value_name = "FILE")]
+    router: Option<PathBuf>,
     /// Only these subjects
     #[arg(long, value_name = "SUBJECT,...", value_delimiter = ',')]
     subjects: Vec<String>,
@@ -91,7 +94,11 @@ fn perform(script: &Script, options: &Options) -> Result<()> {
     let subjects = subjects(script, options)?;
     debian::ensure(debian::PG)?;
     debian::ensure(script.packages)?;
-    let router = if subjects.contains(&ROUTER) { router::build(Profile::Release)? } else { PathBuf::new() };
+    let router = match &options.router {
+        Some(given) => given.clone(),
+        None if subjects.contains(&ROUTER) => router::build(Profile::Release)?,
+        None => PathBuf::new(),
+    };
     let report = play_all(script, options, &subjects, &router)?;
     println!("{}", report.table(ROUTER, &facts::ORDER));
     println!("{}", script.remark);
@@ -146,7 +153,7 @@ mod tests {
     #[track_caller]
     fn check(quick: bool, named: &[&str], expected: &[&str]) {
         let subjects_named = named.iter().map(ToString::to_string).collect();
-        let options = Options { runs: 5, quick, json: None, subjects: subjects_named };
+        let options = Options { runs: 5, quick, json: None, router: None, subjects: subjects_named };
         assert_eq!(subjects(&pg_crash::SCRIPT, &options).unwrap_or_default(), expected);
     }
 

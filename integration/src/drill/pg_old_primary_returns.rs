@@ -54,7 +54,7 @@ fn play(run: &Run) -> Result<Figures> {
     scene.go_on(if run.quick { 10 } else { 12 });
     let mut facts = scene.facts(blow, aftermath)?;
     drop(scene.subject.take());
-    let state = scene.folder.path();
+    let state = scene.folder.as_path();
     let blind = [blind(&scene.cluster, run, Some(state), 1)?, blind(&scene.cluster, run, None, 2)?];
     facts.present = load::ids_on(scene.cluster.primary()?)?;
     let on_old = load::ids_on(scene.cluster.node(OLD))?;

@@ -1,15 +1,13 @@
 //! The stage of a drill: a fresh cluster, a subject before it, a load on the subject, and a watcher beside them.
 //! Kind: driver.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-use tempfile::TempDir;
 
 use super::facts::Facts;
 use super::{ROUTER, Run};
 use crate::direct::Watcher;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::load::{self, Load, LoadOptions};
 use crate::peers::{Haproxy, Pgpool, Subject};
 use crate::pg::{Cluster, ClusterOptions, Node};
@@ -29,7 +27,7 @@ pub(super) struct Scene {
     pub(super) watcher: Watcher,
     pub(super) cluster: Cluster,
     /// Where our router keeps what outlives it.
-    pub(super) folder: TempDir,
+    pub(super) folder: PathBuf,
     quick: bool,
 }
 
@@ -52,8 +50,8 @@ impl Scene {
     pub(super) fn set(run: &Run, options: ClusterOptions) -> Result<Self> {
         let cluster = Cluster::start(&ClusterOptions { sync_standby: true, ..options })?;
         load::create_tables(cluster.node(1))?;
-        let folder = tempfile::tempdir().context("the router's folder")?;
-        let subject = subject(run, &cluster, folder.path())?;
+        let folder = cluster.dir().join(ROUTER);
+        let subject = subject(run, &cluster, &folder)?;
         let watcher = Watcher::start(&cluster)?;
         let load = Load::start(LoadOptions::new(subject.conninfo()))?;
         let scene =

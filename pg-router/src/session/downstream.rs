@@ -52,7 +52,10 @@ impl Session {
                 self.dropping = true;
                 self.drop_rest(input)
             }
-            _ => Step::then(Then::Attach),
+            _ => {
+                self.handle.cancelled.set(false); // an earlier request to cancel found nothing to cancel
+                Step::then(Then::Attach)
+            }
         }
     }
 

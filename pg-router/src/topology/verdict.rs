@@ -1,6 +1,4 @@
-//! The judge's vocabulary: what it remembers, what bounds it, and what it says.
-//!
-//! Kind: pure.
+//! The judge's vocabulary: what it remembers, what bounds it, and what it says. Kind: pure.
 
 use std::fmt;
 use std::time::Duration;
