@@ -106,7 +106,11 @@ impl Session {
         if server.ledger.is_empty() && server.status == Status::Idle {
             server.marked_by = Some(self.id);
             self.let_go();
-            return Then::Detach(if server.target.under_way.get() > 0 { Reuse::Discard } else { Reuse::Clean });
+            return Then::Detach(if server.target.under_way.get() > 0 {
+                Reuse::Discard
+            } else {
+                Reuse::Clean
+            });
         }
         Then::Close(Ending::Finished)
     }

@@ -298,7 +298,7 @@ impl Watcher {
             self.replicas.set(replicas);
         }
         match &verdict.primary {
-            Decision::Held(_) => drop(self.publisher.lost_primary(now)),
+            Decision::Held(held) => drop(self.publisher.lost_primary(held.fences(), now)),
             Decision::Primary(reign) => self.publish(reign, changed),
         }
     }

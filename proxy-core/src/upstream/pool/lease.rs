@@ -67,7 +67,7 @@ impl<C: Connect> Lease<C> {
     /// False once its endpoint is not what it was leased as, by the newest topology.
     pub fn is_current(&self) -> bool {
         self.pool.catch_up();
-        self.pool.is_current(self)
+        self.pool.may_keep(self)
     }
 
     /// The endpoint behind it is to be looked at.

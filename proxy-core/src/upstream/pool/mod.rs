@@ -101,6 +101,9 @@ impl<C: Connect> Pool<C> {
     #[inline]
     pub fn try_lease(&self) -> Option<Lease<C>> {
         self.catch_up();
+        if !self.has_target() {
+            return None;
+        }
         loop {
             let mut conn = self.idle.borrow_mut().pop()?;
             if self.is_current(&conn) && !self.has_died(&mut conn) {
@@ -175,6 +178,11 @@ impl<C: Connect> Pool<C> {
         self.limits.role.is_served_by(conn.endpoint(), conn.epoch, &self.current.borrow())
     }
 
+    #[inline]
+    fn may_keep(&self, conn: &Conn<C::State>) -> bool {
+        self.limits.role.may_keep(conn.endpoint(), conn.epoch, &self.current.borrow())
+    }
+
     /// As [`Pool::is_current`], by the newest topology.
     fn is_still_current(&self, conn: &Conn<C::State>) -> bool {
         self.catch_up();
@@ -196,7 +204,7 @@ impl<C: Connect> Pool<C> {
     fn take_back(&self, mut conn: Box<Conn<C::State>>, reuse: Reuse) {
         self.catch_up();
         let quiet = conn.link.inbox.is_empty() && conn.link.outbox.is_empty();
-        if reuse == Reuse::Discard || !quiet || !self.is_current(&conn) {
+        if reuse == Reuse::Discard || !quiet || !self.may_keep(&conn) {
             self.close(*conn);
             return self.grow();
         }

@@ -55,7 +55,7 @@ impl<C: Connect> Pool<C> {
 
     fn adopt_topology(&self) {
         *self.current.borrow_mut() = self.topology.borrow_mut().borrow_and_update().clone();
-        self.sweep(|pool, conn| pool.is_current(conn));
+        self.sweep(|pool, conn| pool.may_keep(conn));
         if !self.has_target() {
             self.queue.resolve_all(|| Fate::Again); // they wait in the hold from now on
         }
@@ -92,7 +92,7 @@ impl<C: Connect> Pool<C> {
     fn is_worth_keeping(&self, conn: &mut Conn<C::State>, now: Instant) -> bool {
         let is_cold = now.duration_since(conn.idle_since) >= self.limits.idle;
         let is_spare = self.open.get() > self.limits.min;
-        !(is_cold && is_spare) && now < conn.retire_at && self.is_current(conn) && !self.has_died(conn)
+        !(is_cold && is_spare) && now < conn.retire_at && self.may_keep(conn) && !self.has_died(conn)
     }
 
     /// The coldest goes if nobody has used it for a beat and a namesake goes short.
