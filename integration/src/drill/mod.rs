@@ -26,6 +26,7 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::enum_variant_names, reason = "the drills of Redis and of the whole shop come beside these")]
 enum Kind {
     /// kill -9 of the primary's postmaster; repmgrd promotes
     PgCrash(Options),
