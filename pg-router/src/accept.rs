@@ -213,7 +213,8 @@ async fn read_first(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<Option<
             Ok(None) => {}
             Err(error) => {
                 let message = error.to_string();
-                let _: Result<Option<()>, _> = refuse(stream, &Report::fatal(error.sqlstate(), &message)).await;
+                let _: Result<Option<()>, _> =
+                    refuse(stream, &Report::fatal(error.sqlstate(), &message)).await;
                 return Err(Error::downstream(Kind::Protocol, message));
             }
         }
@@ -288,7 +289,9 @@ async fn authenticate(
 /// Settings that PostgreSQL reports follow the client; all others are part of the pool's name.
 fn pool_key(gate: &Gate, startup: &Startup<'_>) -> PoolKey {
     let own = |name: &str| {
-        matches!(name, "user" | "database" | "replication") || name.starts_with("_pq_.") || Vars::follows(name)
+        matches!(name, "user" | "database" | "replication")
+            || name.starts_with("_pq_.")
+            || Vars::follows(name)
     };
     let settings = startup.parameters().filter(|(name, _)| !own(name));
     PoolKey {
@@ -305,9 +308,9 @@ async fn server_params(entry: &Entry, shared: &Shared, user: &str) -> Arc<Vec<(S
     if entry.common.welcome.load().is_none() {
         let patience = shared.config.load().pool.connect_timeout;
         if entry.pool.has_target() {
-            let _ = tokio::time::timeout(patience, entry.pool.lease(0)).await.map(|lease| {
-                lease.map(|lease| lease.release(Reuse::Clean))
-            });
+            let _ = tokio::time::timeout(patience, entry.pool.lease(0))
+                .await
+                .map(|lease| lease.map(|lease| lease.release(Reuse::Clean)));
         }
     }
     match entry.common.welcome.load_full() {

@@ -110,7 +110,10 @@ pub async fn deliver(dial: Arc<Dial>, target: Rc<CancelTarget>) -> Result<(), Er
         let mut stream = dial.open(target.endpoint.addr()).await?;
         let mut request = Vec::new();
         frontend::put_cancel(&mut request, target.pid, &target.secret);
-        stream.write_all(&request).await.map_err(|error| Error::io(proxy_core::error::Side::Upstream, error))?;
+        stream
+            .write_all(&request)
+            .await
+            .map_err(|error| Error::io(proxy_core::error::Side::Upstream, error))?;
         let _ = stream.read(&mut [0; 1]).await; // closed, or reset: both mean done
         Ok(())
     };

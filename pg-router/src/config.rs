@@ -240,22 +240,46 @@ pub struct ServerUser {
 impl Settings for Config {
     fn check(&self) -> Result<(), Invalid> {
         if self.cluster.nodes.is_empty() {
-            return Err(Invalid::new("cluster.nodes", "no server is named; write [\"db1:5432\", \"db2:5432\"]"));
+            return Err(Invalid::new(
+                "cluster.nodes",
+                "no server is named; write [\"db1:5432\", \"db2:5432\"]",
+            ));
         }
         if self.listeners.is_empty() {
             return Err(Invalid::new("listeners", "there is no address for clients; write [[listeners]]"));
         }
         if self.pool.size == 0 {
-            return Err(Invalid::new("pool.size", "a pool without connections serves nobody; write 1 or more"));
+            return Err(Invalid::new(
+                "pool.size",
+                "a pool without connections serves nobody; write 1 or more",
+            ));
         }
         if self.pool.min > self.pool.size {
             return Err(Invalid::new("pool.min", "more than pool.size; write at most that"));
         }
         if self.client_tls_required && self.client_tls.is_none() {
-            return Err(Invalid::new("client_tls_required", "needs a certificate; write [client_tls], or leave it out"));
+            return Err(Invalid::new(
+                "client_tls_required",
+                "needs a certificate; write [client_tls], or leave it out",
+            ));
         }
         Ok(())
     }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let clients = self.client_tls.iter();
+        let clients = clients
+            .flat_map(|tls| pem_files([Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]));
+        let servers = self.server_tls.iter();
+        let servers =
+            servers.flat_map(|tls| pem_files([tls.certificate.as_ref(), tls.key.as_ref(), tls.ca.as_ref()]));
+        self.users.file.iter().cloned().chain(clients).chain(servers).collect()
+    }
+}
+
+/// The files of a certificate.
+fn pem_files<'a>(paths: [Option<&'a PathBuf>; 3]) -> impl Iterator<Item = PathBuf> + 'a {
+    paths.into_iter().flatten().cloned()
 }
 
 impl Config {

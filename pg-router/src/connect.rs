@@ -74,7 +74,9 @@ impl Connect for Opener {
 
     async fn connect(&self, to: &Arc<Endpoint>) -> Result<(Link, Server), Failure> {
         let attempt = tokio::time::timeout(self.dial.timeout, self.attempt(to));
-        attempt.await.unwrap_or_else(|_| Err(Failure::Unavailable("the server did not answer in time".to_owned())))
+        attempt
+            .await
+            .unwrap_or_else(|_| Err(Failure::Unavailable("the server did not answer in time".to_owned())))
     }
 
     fn suspect(&self, endpoint: &Arc<Endpoint>) {
@@ -88,7 +90,8 @@ impl Connect for Opener {
 
 impl Opener {
     async fn attempt(&self, to: &Arc<Endpoint>) -> Result<(Link, Server), Failure> {
-        let stream = self.dial.open(to.addr()).await.map_err(|error| Failure::Unavailable(error.to_string()))?;
+        let stream =
+            self.dial.open(to.addr()).await.map_err(|error| Failure::Unavailable(error.to_string()))?;
         let clear_text = stream.is_tls() || matches!(to.addr(), Addr::Unix(_));
         let roster = self.dial.roster.load_full();
         let (user, credential) = roster.server_login(&self.key.user);
@@ -105,8 +108,7 @@ impl Opener {
         self.fence(greeting.in_hot_standby())?;
         let vars = Vars::collect(greeting.params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         self.common.welcome.store(Some(Arc::new(greeting.params)));
-        let target =
-            CancelTarget::new(to.clone(), greeting.key.pid, greeting.key.secret.into_boxed_slice());
+        let target = CancelTarget::new(to.clone(), greeting.key.pid, greeting.key.secret.into_boxed_slice());
         Ok((Link::new(stream, &rest), Server::new(vars, target)))
     }
 

@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use proxy_core::metrics::Registry;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec};
+use proxy_core::metrics::Registry;
 
 use crate::accept::Desk;
 use crate::session::Tally;
@@ -34,10 +34,14 @@ impl Metrics {
         Self {
             replayed: registry.counter("replayed_total", "Requests run anew elsewhere, as they had not run"),
             unknown_outcome: registry.counter("unknown_outcome_total", "Requests answered with 08007"),
-            aborted: registry.counter("aborted_total", "Transactions that were lost with their server (40001)"),
-            transactions: registry.counter("transactions_total", "Server connections given back at a boundary"),
-            refused: registry.counter("refused_total", "Requests for which no server connection could be had"),
-            violations: registry.counter("protocol_violations_total", "Clients whose bytes broke the protocol"),
+            aborted: registry
+                .counter("aborted_total", "Transactions that were lost with their server (40001)"),
+            transactions: registry
+                .counter("transactions_total", "Server connections given back at a boundary"),
+            refused: registry
+                .counter("refused_total", "Requests for which no server connection could be had"),
+            violations: registry
+                .counter("protocol_violations_total", "Clients whose bytes broke the protocol"),
             connections: registry.gauge_vec("server_connections", "Server connections by state", &["state"]),
             waiting: registry.gauge("pool_waiting", "Sessions that wait for a server connection now"),
         }

@@ -76,7 +76,8 @@ impl Shared {
         if commons.len() >= config.pool.max_pools {
             return None;
         }
-        let common = Arc::new(Common { permits: Permits::new(config.pool.size), welcome: ArcSwapOption::empty() });
+        let common =
+            Arc::new(Common { permits: Permits::new(config.pool.size), welcome: ArcSwapOption::empty() });
         commons.insert(key.clone(), common.clone());
         Some(common)
     }

@@ -57,6 +57,8 @@ impl Roster {
 /// A password as it stands in a file, without the line's end.
 pub fn credential(text: &str) -> Credential {
     let text = text.trim_end_matches(['\n', '\r']);
-    let md5 = text.strip_prefix("md5").is_some_and(|hash| hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()));
+    let md5 = text
+        .strip_prefix("md5")
+        .is_some_and(|hash| hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()));
     if md5 { Credential::Md5(text.to_owned()) } else { Credential::Password(text.to_owned()) }
 }

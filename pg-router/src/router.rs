@@ -80,7 +80,10 @@ impl Service for PgRouter {
 
     fn overrides(args: &Args) -> Vec<Override> {
         let state_dir = args.state_dir.as_ref();
-        state_dir.map(|dir| Override::new("--state-dir", "state_dir", dir.to_string_lossy())).into_iter().collect()
+        state_dir
+            .map(|dir| Override::new("--state-dir", "state_dir", dir.to_string_lossy()))
+            .into_iter()
+            .collect()
     }
 
     async fn build(config: Arc<Config>, args: &Args, context: &Context) -> Result<Self> {
@@ -177,7 +180,11 @@ impl PgRouter {
         context.status.section("hold", move || serde_json::json!(shared.hold.snapshot()));
     }
 
-    fn start_workers(&self, around: &Surroundings, cancels: mpsc::Sender<(i32, Vec<u8>)>) -> Result<Workers<Job>> {
+    fn start_workers(
+        &self,
+        around: &Surroundings,
+        cancels: mpsc::Sender<(i32, Vec<u8>)>,
+    ) -> Result<Workers<Job>> {
         let (shared, metrics) = (self.shared.clone(), self.metrics.clone());
         let count = shared.config.load().worker_count();
         let open = move |floor: Rc<Floor>| {
@@ -185,7 +192,9 @@ impl PgRouter {
             tasks::spawn_session(metrics::export(desk.clone(), metrics.clone()));
             move |job| handle(&desk, job)
         };
-        Workers::start(count, around, open).map_err(|error| Error::io(Side::Internal, error)).context("starting workers")
+        Workers::start(count, around, open)
+            .map_err(|error| Error::io(Side::Internal, error))
+            .context("starting workers")
     }
 }
 
@@ -226,7 +235,12 @@ async fn pass_cancels_on(mut requests: mpsc::Receiver<(i32, Vec<u8>)>, workers: 
     }
 }
 
-async fn accept_all(listener: Listener, gate: Arc<Gate>, workers: Arc<Workers<Job>>, drain: Watch) -> Result<()> {
+async fn accept_all(
+    listener: Listener,
+    gate: Arc<Gate>,
+    workers: Arc<Workers<Job>>,
+    drain: Watch,
+) -> Result<()> {
     let dispatch = move |accepted| {
         if let Err(Job::Serve(_, accepted)) = workers.dispatch(Job::Serve(gate.clone(), accepted)) {
             accepted.refuse();
@@ -236,7 +250,11 @@ async fn accept_all(listener: Listener, gate: Arc<Gate>, workers: Arc<Workers<Jo
 }
 
 /// Binds every listener.
-fn bind(config: &Config, tls: Option<&Arc<ServerTls>>, context: &Context) -> Result<Vec<(Listener, Arc<Gate>)>> {
+fn bind(
+    config: &Config,
+    tls: Option<&Arc<ServerTls>>,
+    context: &Context,
+) -> Result<Vec<(Listener, Arc<Gate>)>> {
     let mut refusal = Vec::new();
     put_error(&mut refusal, &Report::fatal("53300", "sorry, too many clients already"));
     let refusal = Bytes::from(refusal);
@@ -267,7 +285,10 @@ fn bind(config: &Config, tls: Option<&Arc<ServerTls>>, context: &Context) -> Res
 /// What the watcher is to know.
 fn watched(config: &Config, dial: Arc<Dial>, greeted: Greeted) -> topology::Settings {
     let cluster = &config.cluster;
-    let pace = Pace { patience: cluster.probe_timeout, ..Pace::new(cluster.probe_interval, cluster.suspect_interval) };
+    let pace = Pace {
+        patience: cluster.probe_timeout,
+        ..Pace::new(cluster.probe_interval, cluster.suspect_interval)
+    };
     topology::Settings {
         nodes: cluster.nodes.clone(),
         account: Account {
@@ -291,7 +312,11 @@ fn watched(config: &Config, dial: Arc<Dial>, greeted: Greeted) -> topology::Sett
 }
 
 fn open_state(dir: &Path, forget: bool, context: &Context) -> Result<State> {
-    if forget && State::forget(dir).map_err(|error| Error::io(Side::Internal, error)).context("forgetting the epoch")? {
+    if forget
+        && State::forget(dir)
+            .map_err(|error| Error::io(Side::Internal, error))
+            .context("forgetting the epoch")?
+    {
         tracing::warn!(dir = %dir.display(), "the last epoch is forgotten, as told");
     }
     State::open(dir, &context.registry).map_err(Error::config)
@@ -335,4 +360,3 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let fixed = ["workers", "state_dir", "listeners", "cluster", "client_tls", "server_tls", "sockets"];
     fixed.into_iter().filter(|key| old.get(key) != new.get(key)).collect()
 }
-

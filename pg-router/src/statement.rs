@@ -1,12 +1,10 @@
-//! What may be said about a statement without asking the server: does it only read, does it end a transaction.
+//! What a statement's text alone can tell: whether it only reads, whether it ends a transaction. Kind: pure.
 //!
 //! Used off the hot path, after a failure, to decide whether a statement may be run a second time. Doubt means no: a
 //! statement that is not understood is answered with an error, a write that runs twice is a ticket that is sold twice.
 //!
 //! What no reading of the text can exclude: a view, a row-level policy, a cast or an operator that calls a volatile
 //! function, or a function of the same name as a built-in one placed before `pg_catalog` in `search_path`.
-//!
-//! Kind: pure.
 
 mod lexer;
 mod safe;

@@ -7,12 +7,14 @@
 //! rests in the [`Outbox`], and while something rests there the other side is not read: that is the back-pressure.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::unconstrained;
 
 use crate::net::Stream;
 
@@ -59,11 +61,17 @@ impl Fifo {
     }
 
     fn push(&mut self, bytes: &[u8]) {
+        self.compact();
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Forgets what is used once it is half of what is there: a buffer that is never empty does not grow for that.
+    #[inline]
+    fn compact(&mut self) {
         if self.at > 0 && self.at >= self.bytes.len() / 2 {
             self.bytes.drain(..self.at);
             self.at = 0;
         }
-        self.bytes.extend_from_slice(bytes);
     }
 
     #[inline]
@@ -145,6 +153,7 @@ impl Outbox {
 
     /// The buffer to append a message to, for builders that write into a `Vec`.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
+        self.0.compact();
         &mut self.0.bytes
     }
 }
@@ -236,9 +245,12 @@ impl Link {
     }
 
     /// True when the peer has closed, failed or said something while it should be silent.
-    /// Costs no system call while the event loop has heard of nothing.
+    /// Costs no system call while the event loop has heard of nothing. Not subject to the budget of the task that
+    /// asks: once that is used up, tokio would call every peer silent.
     pub fn has_stirred(&mut self, scratch: &mut [u8]) -> bool {
-        !self.inbox.is_empty() || self.poll_fill(&mut Context::from_waker(Waker::noop()), scratch).is_ready()
+        let look = unconstrained(poll_fn(|cx| self.poll_fill(cx, scratch)));
+        let stirred = pin!(look).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        stirred || !self.inbox.is_empty()
     }
 
     /// Writes what waits, then ends our half of the stream.
@@ -246,8 +258,8 @@ impl Link {
     /// # Errors
     /// The peer's side failed or closed before it took all.
     pub async fn finish(mut self) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.poll_flush(cx)).await?;
-        std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+        poll_fn(|cx| self.poll_flush(cx)).await?;
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
     }
 }
 

@@ -147,7 +147,11 @@ impl SessionMetrics {
             active: active.with_label_values(&[listener]),
             total: total.with_label_values(&[listener]),
             listener: listener.to_owned(),
-            ended: registry.counter_vec("sessions_ended_total", "Sessions by how they ended", &["listener", "ending"]),
+            ended: registry.counter_vec(
+                "sessions_ended_total",
+                "Sessions by how they ended",
+                &["listener", "ending"],
+            ),
             errors: errors(registry),
         }
     }

@@ -13,10 +13,10 @@
 //! back only at the machine's word, and is closed if the session ends in any other way.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::link::{Link, Outbox, Scratch};
 use crate::upstream::pool::{Connect, Lease, Pool, Port, Refusal, Reuse};
@@ -24,6 +24,13 @@ use crate::worker::{Pulse, Seat};
 
 /// Bytes that a client may send ahead while it waits for an upstream; beyond that it is not read.
 const AHEAD_BYTES: usize = 64 * 1024;
+
+/// Bytes of answers that a client may leave unread before its further requests are not read. Reading on while few
+/// wait spares both sides a stall; without a limit a client that asks and never listens would fill our memory.
+const UNHEARD_BYTES: usize = 64 * 1024;
+
+/// How long a client may take to read the last words of its session.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What the machine orders about the bytes that it was shown: forward the first `forward` of them to the other side,
 /// drop the next `skip`, then do `then`.
@@ -197,7 +204,8 @@ impl<M: Machine> Session<M> {
         }
         loop {
             let mut moved = false;
-            for pump in [Self::pump_downstream, Self::pump_upstream] {
+            // The upstream first: its last words tell more about its end than our next write would.
+            for pump in [Self::pump_upstream, Self::pump_downstream] {
                 let then = pump(self, cx, &mut moved);
                 if let Some(then) = self.settle(then) {
                     return Poll::Ready(then);
@@ -211,10 +219,11 @@ impl<M: Machine> Session<M> {
 
     /// Nobody has any bytes. While the process drains this may be the boundary at which to leave.
     fn rest(&mut self) -> Poll<Then> {
-        if self.seat.is_draining() && self.lease.is_none() {
-            if let then @ Then::Close(_) = self.machine.drain(&mut self.client.outbox) {
-                return Poll::Ready(then);
-            }
+        if self.seat.is_draining()
+            && self.lease.is_none()
+            && let then @ Then::Close(_) = self.machine.drain(&mut self.client.outbox)
+        {
+            return Poll::Ready(then);
         }
         Poll::Pending
     }
@@ -255,18 +264,27 @@ impl<M: Machine> Session<M> {
 
     /// Client to machine to upstream, one read's worth.
     fn pump_downstream(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Then {
-        if self.client.poll_flush(cx).is_ready_and(|r| r.is_err()) {
-            return Then::Close(self.machine.hung_up());
+        match self.client.poll_flush(cx) {
+            Poll::Ready(Err(_)) => return Then::Close(self.machine.hung_up()),
+            Poll::Pending if self.client.outbox.rest().len() > UNHEARD_BYTES => return Then::More,
+            _ => {}
         }
         match self.lease.as_mut().map(|lease| lease.link.poll_flush(cx)) {
             Some(Poll::Pending) => return Then::More, // back-pressure: first that
-            Some(Poll::Ready(Err(_))) => return self.lose(|unsent| Loss::Cut { unsent }),
+            Some(Poll::Ready(Err(_))) => {
+                *moved = true; // what is to be read again lies in the inbox
+                return Then::Lost;
+            }
             _ => {}
         }
         if std::mem::take(&mut self.again) {
             *moved = true;
             return self.feed_downstream(cx, None);
         }
+        self.read_downstream(cx, moved)
+    }
+
+    fn read_downstream(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Then {
         let scratch = self.scratch.clone();
         let mut scratch = scratch.borrow();
         match self.client.poll_fill(cx, &mut scratch) {
@@ -327,7 +345,7 @@ impl<M: Machine> Session<M> {
             }
             Poll::Ready(_) => {
                 *moved = true;
-                self.lose(|unsent| Loss::Cut { unsent })
+                Then::Lost
             }
         }
     }
@@ -411,7 +429,7 @@ impl<M: Machine> Session<M> {
             self.again = true;
             return Poll::Ready(self.machine.refused(&Refusal::Cancelled, &mut self.client.outbox));
         }
-        if self.client.poll_flush(cx).is_ready_and(|r| r.is_err()) {
+        if matches!(self.client.poll_flush(cx), Poll::Ready(Err(_))) {
             return Poll::Ready(Then::Close(Ending::Aborted));
         }
         while self.client.inbox.rest().len() < AHEAD_BYTES {
@@ -440,21 +458,11 @@ impl<M: Machine> Session<M> {
     /// Ends the session: the lease is not known to be clean, the client hears what was still to be said.
     async fn finish(mut self, ending: Ending) -> Ending {
         self.give_back(Reuse::Discard);
-        let _ = self.seat.until_terminated(self.client.finish()).await; // whoever has gone need not hear it
+        let last_words = tokio::time::timeout(FAREWELL, self.client.finish());
+        let _ = self.seat.until_terminated(last_words).await; // whoever has gone need not hear it
         ending
     }
 }
 
-/// `Poll::is_ready_and`, as `Option::is_some_and`.
-trait PollExt<T> {
-    fn is_ready_and(self, f: impl FnOnce(T) -> bool) -> bool;
-}
-
-impl PollExt<io::Result<()>> for Poll<io::Result<()>> {
-    fn is_ready_and(self, f: impl FnOnce(io::Result<()>) -> bool) -> bool {
-        match self {
-            Self::Ready(t) => f(t),
-            Self::Pending => false,
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

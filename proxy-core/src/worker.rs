@@ -78,10 +78,12 @@ impl Floor {
     /// Passes the phase and the topology on to the sessions for as long as the worker lives.
     async fn listen(self: Rc<Self>) {
         let (mut drain, mut topology) = (self.drain.clone(), self.topology.clone());
+        let mut published = true;
         loop {
             tokio::select! {
                 phase = drain.changed() => self.phase.set(phase),
-                changed = topology.changed() => if changed.is_err() { return },
+                // The watcher may go before the sessions do: they must still hear that they are to leave.
+                changed = topology.changed(), if published => published = changed.is_ok(),
             }
             self.pulse_all();
         }
@@ -162,6 +164,13 @@ struct Desk<J> {
     load: Arc<AtomicUsize>,
 }
 
+impl<J> Desk<J> {
+    fn load(&self) -> usize {
+        let queued = self.jobs.max_capacity() - self.jobs.capacity();
+        self.load.load(Ordering::Relaxed) + queued
+    }
+}
+
 /// What a worker is built from; each gets a copy.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -201,12 +210,12 @@ impl<J: Send + 'static> Workers<J> {
         Ok(workers)
     }
 
-    /// Hands `job` to the worker with the fewest sessions.
+    /// Hands `job` to the worker with the fewest sessions; jobs that wait for it count, or a burst would go to one.
     ///
     /// # Errors
     /// Its queue is full, or it is gone: the job comes back.
     pub fn dispatch(&self, job: J) -> Result<(), J> {
-        let least = self.desks.iter().min_by_key(|desk| desk.load.load(Ordering::Relaxed));
+        let least = self.desks.iter().min_by_key(|desk| desk.load());
         send(least.expect("there is always one worker"), job)
     }
 
@@ -263,3 +272,6 @@ where
         handle(job);
     }
 }
+
+#[cfg(test)]
+mod tests;

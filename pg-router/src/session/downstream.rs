@@ -52,7 +52,10 @@ impl Session {
                 self.dropping = true;
                 self.drop_rest(input)
             }
-            _ => Step::then(Then::Attach),
+            _ => {
+                self.handle.cancelled.set(false); // an earlier request to cancel found nothing to cancel
+                Step::then(Then::Attach)
+            }
         }
     }
 
@@ -103,7 +106,11 @@ impl Session {
         if server.ledger.is_empty() && server.status == Status::Idle {
             server.marked_by = Some(self.id);
             self.let_go();
-            return Then::Detach(if server.target.under_way.get() > 0 { Reuse::Discard } else { Reuse::Clean });
+            return Then::Detach(if server.target.under_way.get() > 0 {
+                Reuse::Discard
+            } else {
+                Reuse::Clean
+            });
         }
         Then::Close(Ending::Finished)
     }

@@ -161,7 +161,12 @@ impl Session {
 
     /// In session mode the client's settings, prepared statements and temporary tables are gone with the server: it
     /// must log in anew to know.
-    fn end_with_server(&mut self, ledger: &Ledger, client: &mut Outbox, fatal: Option<Fatal>) -> (Vec<u8>, Then) {
+    fn end_with_server(
+        &mut self,
+        ledger: &Ledger,
+        client: &mut Outbox,
+        fatal: Option<Fatal>,
+    ) -> (Vec<u8>, Then) {
         let unknown = ledger.units().filter(|unit| !unit.kind.is_ours()).count();
         count(&self.tally.unknown_outcome, unknown);
         let message = fatal.map(|fatal| fatal.message);
@@ -230,8 +235,10 @@ impl Session {
         let units = ledger.units().filter(|unit| !unit.kind.is_ours());
         for unit in units {
             count(&self.tally.unknown_outcome, 1);
-            let message = "the connection to the server was lost while it executed this; its outcome is unknown";
-            let report = Report::error("08007", message).hint("Look whether it took effect before you repeat it.");
+            let message =
+                "the connection to the server was lost while it executed this; its outcome is unknown";
+            let report =
+                Report::error("08007", message).hint("Look whether it took effect before you repeat it.");
             put_error(client.buffer(), &report);
             if unit.open && unit.kind == Kind::Extended {
                 self.stand_in = StandIn::skip_to_sync(Status::Idle);
@@ -278,7 +285,8 @@ mod tests {
             touched: known.touched,
             completed: known.completed,
         };
-        let case = Case { status, unit, bytes: Some(&bytes), alone: true, proof: known.proof, replays_left: true };
+        let case =
+            Case { status, unit, bytes: Some(&bytes), alone: true, proof: known.proof, replays_left: true };
         assert_eq!(fate(&case), expected, "{sql}");
     }
 

@@ -276,7 +276,9 @@ impl Session {
                 return Then::Close(Ending::Upstream);
             }
             Refusal::NoUpstream => StandIn::refuse("57P03", "there is no primary to execute this"),
-            Refusal::HoldFull => StandIn::refuse("57P03", "there is no primary, and too many wait for one already"),
+            Refusal::HoldFull => {
+                StandIn::refuse("57P03", "there is no primary, and too many wait for one already")
+            }
             Refusal::TimedOut => StandIn::refuse("53300", "no server connection became free in time"),
             Refusal::Cancelled => StandIn::refuse("57014", "canceling statement due to user request"),
         };

@@ -51,7 +51,10 @@ pub(super) struct Apology {
 
 impl Default for Apology {
     fn default() -> Self {
-        Self::new("40001", "the server of this transaction was lost before it committed; the transaction was rolled back")
+        Self::new(
+            "40001",
+            "the server of this transaction was lost before it committed; the transaction was rolled back",
+        )
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use proxy_core::upstream::{Endpoint, Rules};
 use proptest::prelude::*;
+use proxy_core::upstream::{Endpoint, Rules};
 
 use super::*;
 use crate::wire::frame;
@@ -235,7 +235,10 @@ fn what_never_left_us_is_run_again() {
 #[test]
 fn the_warning_of_a_wait_for_a_standby_proves_nothing() {
     let mut notice = Vec::new();
-    let report = Report { severity: crate::wire::error::Severity::Warning, ..Report::fatal("57P01", "canceling the wait") };
+    let report = Report {
+        severity: crate::wire::error::Severity::Warning,
+        ..Report::fatal("57P01", "canceling the wait")
+    };
     crate::wire::error::put_notice(&mut notice, &report);
     let mut talk = talk();
     talk.client(&query(INSERT)).server(&notice).lose(0);
@@ -365,7 +368,9 @@ fn copy_data_behind_the_end_of_its_copy_is_dropped() {
 
 #[test]
 fn hostile_lengths_end_the_session() {
-    for bytes in [&b"Q\0\0\0\x03"[..], b"Q\xff\xff\xff\xff", b"S\0\xff\xff\xff", b"p\0\0\0\x04", b"?\0\0\0\x04"] {
+    for bytes in
+        [&b"Q\0\0\0\x03"[..], b"Q\xff\xff\xff\xff", b"S\0\xff\xff\xff", b"p\0\0\0\x04", b"?\0\0\0\x04"]
+    {
         let mut talk = talk();
         assert_eq!(talk.client(bytes).outcome, Then::Close(Ending::Protocol), "{bytes:?}");
         assert_eq!(talk.heard(), "error:08P01");

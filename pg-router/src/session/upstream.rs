@@ -8,7 +8,7 @@ use super::ledger::Kind;
 use super::vars::Vars;
 use super::{Fatal, Server, Session, Status, count};
 use crate::wire::backend;
-use crate::wire::error::{fields, ServerError};
+use crate::wire::error::{ServerError, fields};
 use crate::wire::frame::{HEADER, Header};
 
 /// An error of at most this size is read before it is handed on, to see whether it is the connection's last.

@@ -102,8 +102,11 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_set() {
-        check(&[("TimeZone", "UTC"), ("DateStyle", "ISO, MDY")], &[("TimeZone", "UTC"), ("DateStyle", "German")],
-            Some("SET DateStyle TO 'ISO, MDY';"));
+        check(
+            &[("TimeZone", "UTC"), ("DateStyle", "ISO, MDY")],
+            &[("TimeZone", "UTC"), ("DateStyle", "German")],
+            Some("SET DateStyle TO 'ISO, MDY';"),
+        );
         check(&[("timezone", "UTC")], &[("TimeZone", "UTC")], None);
     }
 
@@ -114,7 +117,11 @@ mod tests {
 
     #[test]
     fn a_value_can_not_end_its_string() {
-        check(&[("application_name", "a'; DROP TABLE x --")], &[], Some("SET application_name TO 'a''; DROP TABLE x --';"));
+        check(
+            &[("application_name", "a'; DROP TABLE x --")],
+            &[],
+            Some("SET application_name TO 'a''; DROP TABLE x --';"),
+        );
         check(&[("application_name", "\\'; x")], &[], Some("SET application_name TO E'\\\\''; x';"));
     }
 }

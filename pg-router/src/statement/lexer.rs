@@ -1,8 +1,6 @@
-//! SQL text as tokens, in PostgreSQL's own manner; what could be read in two ways is not read at all.
+//! SQL text as tokens, in PostgreSQL's own manner; what could be read in two ways is not read at all. Kind: pure.
 //!
 //! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>
-//!
-//! Kind: pure.
 
 /// A piece of a statement. What strings and numbers say is of no interest here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,4 @@
-//! Which statements only read: a short list of what is known to be harmless, and a refusal of all the rest.
-//!
-//! Kind: pure.
+//! Which statements only read: a list of what is known to be harmless, and a refusal of all else. Kind: pure.
 
 use super::lexer::Token;
 

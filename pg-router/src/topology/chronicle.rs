@@ -1,6 +1,4 @@
-//! The story of switches: when a primary was suspected, lost, when a successor showed, when it was confirmed.
-//!
-//! Kind: pure.
+//! The story of switches: when a primary was suspected and lost, a successor seen and confirmed. Kind: pure.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;

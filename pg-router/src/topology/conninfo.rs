@@ -1,6 +1,4 @@
-//! The address out of a libpq connection string; nothing else of it is ever used (rule R10).
-//!
-//! Kind: pure.
+//! The address out of a libpq connection string; nothing else of it is ever used (rule R10). Kind: pure.
 
 use proxy_core::net::Addr;
 

@@ -1,6 +1,4 @@
-//! The questions that the judge asks of what was seen: who takes writes, who names whom, who is missing.
-//!
-//! Kind: pure.
+//! The questions that the judge asks of what was seen: who takes writes, who names whom, who is missing. Kind: pure.
 
 use super::observation::{Moment, NodeKey, NodeView, Observation, Sight, Timeline};
 use super::standby;

@@ -1,6 +1,4 @@
-//! What the watcher counts.
-//!
-//! Kind: driver.
+//! What the watcher counts. Kind: driver.
 
 use std::collections::HashMap;
 

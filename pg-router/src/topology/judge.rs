@@ -1,4 +1,4 @@
-//! The judge: who is the primary, given what was seen of the nodes.
+//! The judge: who is the primary, given what was seen of the nodes. Kind: pure.
 //!
 //! A pure function of what it remembers, what the watcher saw, and the time. It promises: a node whose timeline is below
 //! the highest confirmed one is never believed; while a higher timeline stands unconfirmed beside a living primary,
@@ -11,8 +11,6 @@
 //! ```
 //!
 //! The rules R1 to R11 that the comments cite are listed in `ARCHITECTURE.md`.
-//!
-//! Kind: pure.
 
 use std::time::Duration;
 

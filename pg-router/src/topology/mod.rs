@@ -1,12 +1,10 @@
-//! Who is the primary, and who may be read from: observations, the judge over them, and the watcher that feeds it.
+//! Who is the primary and who may be read from: observations, a judge, a watcher that feeds it. Kind: wiring.
 //!
 //! ```text
 //!   node ◄─ monitor ─ report ─► watcher ─► judge (evidence, standby) ─► verdict ─► endpoints, publisher
 //!            (question)            ▲                                                  │
 //!   traffic ── evidence ───────────┘              status, gauges, chronicle ◄─────────┘
 //! ```
-//!
-//! Kind: wiring.
 
 mod chronicle;
 mod conninfo;

@@ -1,4 +1,4 @@
-//! One node's monitor: a connection that stays open, a question on each beat, and an ear for what comes unasked.
+//! One node's monitor: an open connection, a question on each beat, an ear for what comes unasked. Kind: driver.
 //!
 //! ```text
 //!   connect, log in ─► whole question ─► report ─► wait ─┬─ beat ──► in recovery and suspect? small question first
@@ -8,8 +8,6 @@
 //! ```
 //!
 //! A loss is reported the moment it is noticed; nothing that was seen before it is repeated (rule R1).
-//!
-//! Kind: driver.
 
 use std::sync::Arc;
 use std::time::Duration;

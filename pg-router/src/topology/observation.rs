@@ -1,9 +1,7 @@
-//! What one look at a node showed: the facts that the judge weighs, and nothing else.
+//! What one look at a node showed: the facts that the judge weighs, and nothing else. Kind: pure.
 //!
 //! An observation is a value. It is made by the watcher out of one round trip on a monitor connection, it carries the
 //! moment at which it was made, and it is never amended: the next round replaces it, an error takes it away.
-//!
-//! Kind: pure.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,7 @@
-//! What the monitor asks a node, and how the answer is read.
+//! What the monitor asks a node, and how the answer is read. Kind: pure.
 //!
 //! All that the judge needs comes in one round trip, so that it belongs to one moment. Every name is qualified: the
 //! monitor's session must not be led by a `search_path`.
-//!
-//! Kind: pure.
 
 use std::time::Duration;
 
@@ -153,7 +151,7 @@ fn own_id(row: &Row, view: &RepmgrView, address: &str) -> Option<i32> {
     left.or_else(called)
 }
 
-fn text<'a>(row: &'a Row, column: usize) -> Option<&'a str> {
+fn text(row: &Row, column: usize) -> Option<&str> {
     row.get(column)?.as_deref()
 }
 

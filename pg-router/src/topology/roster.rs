@@ -1,6 +1,4 @@
-//! The nodes that are watched: configured ones, and those that the confirmed primary's `repmgr.nodes` names.
-//!
-//! Kind: wiring.
+//! The nodes that are watched: those configured, and those in the confirmed primary's `repmgr.nodes`. Kind: wiring.
 
 use std::sync::Arc;
 use std::time::Instant;

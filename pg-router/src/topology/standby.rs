@@ -1,6 +1,4 @@
-//! Which standbys may be read from (rule R9).
-//!
-//! Kind: pure.
+//! Which standbys may be read from (rule R9). Kind: pure.
 
 use super::observation::{Observation, RepmgrKind, Timeline};
 use super::verdict::{Limits, Role, Unfit};

@@ -1,6 +1,4 @@
-//! The topology as the status page shows it.
-//!
-//! Kind: pure.
+//! The topology as the status page shows it. Kind: pure.
 
 use std::sync::Arc;
 

@@ -1,6 +1,4 @@
-//! The judge's vocabulary: what it remembers, what bounds it, and what it says.
-//!
-//! Kind: pure.
+//! The judge's vocabulary: what it remembers, what bounds it, and what it says. Kind: pure.
 
 use std::fmt;
 use std::time::Duration;
@@ -143,6 +141,12 @@ pub enum Held {
 }
 
 impl Held {
+    /// Whether what is under way on the last primary must be given up: somebody may have followed it. A primary that is
+    /// merely out of sight keeps its statements; if it is gone, so are their connections.
+    pub fn fences(self) -> bool {
+        !matches!(self, Self::Starting | Self::NoCandidate | Self::ReadOnly)
+    }
+
     /// The reason in words, for logs and the status page.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,10 +1,8 @@
-//! The watcher: a monitor for each node, the judge over what they report, the publisher of what it says.
+//! The watcher: a monitor for each node, the judge over what they report, the publisher of what it says. Kind: driver.
 //!
 //! It promises: a report is judged the moment it comes; a loss or a doubt quickens all monitors; a verdict is applied to
 //! the nodes' endpoints before it is published; nodes beyond the configured ones come from the confirmed primary alone
 //! (rule R10).
-//!
-//! Kind: driver.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -300,7 +298,7 @@ impl Watcher {
             self.replicas.set(replicas);
         }
         match &verdict.primary {
-            Decision::Held(_) => drop(self.publisher.lost_primary(now)),
+            Decision::Held(held) => drop(self.publisher.lost_primary(held.fences(), now)),
             Decision::Primary(reign) => self.publish(reign, changed),
         }
     }
@@ -379,3 +377,6 @@ fn complain(node: &NodeKey, complaint: &Complaint) {
         Complaint::Fault(words) => warn!(%node, error = words, "node out of sight"),
     }
 }
+
+#[cfg(test)]
+mod tests;

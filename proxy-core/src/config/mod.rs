@@ -38,6 +38,12 @@ pub trait Settings: DeserializeOwned + Serialize + Send + Sync + 'static {
     fn check(&self) -> Result<(), Invalid> {
         Ok(())
     }
+
+    /// Files that the settings name and the service reads itself (users, certificates): a change of one of them is a
+    /// change of the configuration.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }
 
 /// A setting that is wrong in the light of the others.
@@ -120,7 +126,9 @@ impl Sources {
         check_log(&core.log).map_err(|invalid| place(invalid, &table))?;
         let service: C = de::from_table(service, &read).map_err(|fault| fault.also_known(&common::KEYS))?;
         service.check().map_err(|invalid| place(invalid, &table))?;
-        Ok(Loaded { core: Arc::new(core), service: Arc::new(service), files: files.into_inner() })
+        let mut files = files.into_inner();
+        files.extend(service.files());
+        Ok(Loaded { core: Arc::new(core), service: Arc::new(service), files })
     }
 
     fn tree(&self) -> Result<Table, Fault> {

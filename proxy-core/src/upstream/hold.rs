@@ -287,6 +287,7 @@ mod tests {
             lineage: "a".into(),
             primary: primary.then(|| Arc::new(endpoint())),
             replicas: Arc::new(Cluster::new("replicas", [])),
+            fenced: false,
             since: now,
             revision,
         })

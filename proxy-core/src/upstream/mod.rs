@@ -31,7 +31,7 @@ pub use epoch::{Refused, Reign};
 pub use health::{Health, Thresholds};
 pub use hold::{Held, Hold, HoldLimits, HoldMetrics, TimedOut};
 pub use pick::Policy;
+pub use pool::Pool;
 pub use probe::{Beat, Probe, Prober};
 pub use state::State;
 pub use topology::{Claim, Publisher, Topology};
-pub use pool::Pool;

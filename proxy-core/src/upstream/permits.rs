@@ -26,7 +26,13 @@ impl Permits {
     /// A cap of `cap` connections.
     pub fn new(cap: usize) -> Arc<Self> {
         let (taken, asking) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { cap: AtomicUsize::new(cap), taken, asking, freed: Notify::new(), asked: Notify::new() })
+        Arc::new(Self {
+            cap: AtomicUsize::new(cap),
+            taken,
+            asking,
+            freed: Notify::new(),
+            asked: Notify::new(),
+        })
     }
 
     /// Changes the cap; connections above it live on until they are given back.
@@ -59,6 +65,13 @@ impl Permits {
     #[inline]
     pub fn asking(&self) -> usize {
         self.asking.load(Ordering::Relaxed)
+    }
+
+    /// What each of `among` pools that want more may keep. None, if there are more pools than permits: then they must
+    /// take turns, or those that came first would keep them for ever.
+    pub fn share(&self, among: usize) -> usize {
+        let cap = self.cap();
+        if cap < among { 0 } else { cap.div_ceil(among.max(1)) }
     }
 
     /// Waits until somebody asks for a permit.
@@ -100,6 +113,18 @@ mod tests {
         assert!(one.is_some() && permits.try_take().is_none());
         drop(one);
         assert!(permits.try_take().is_some());
+    }
+
+    #[test]
+    fn pools_that_all_want_more_share_evenly_and_leave_none_unused() {
+        let check =
+            |cap, among, expected| assert_eq!(Permits::new(cap).share(among), expected, "{cap}/{among}");
+        check(20, 1, 20);
+        check(20, 2, 10);
+        check(21, 2, 11);
+        check(20, 3, 7);
+        check(2, 2, 1);
+        check(1, 2, 0);
     }
 
     #[test]

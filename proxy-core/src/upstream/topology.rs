@@ -33,6 +33,9 @@ pub struct Topology {
     pub primary: Option<Arc<Endpoint>>,
     /// Who may answer reads.
     pub replicas: Arc<Cluster>,
+    /// While there is no primary: true if what is under way on the last one must be given up, as another server claims
+    /// to have followed it; false if it is merely out of sight.
+    pub fenced: bool,
     /// When the primary became what it is here (somebody, somebody else, or nobody).
     pub since: Instant,
     /// Grows with every publication, so that two of them can be told apart.
@@ -118,7 +121,8 @@ impl Publisher {
     pub fn new(state: State, replicas: Arc<Cluster>, registry: &Registry, now: Instant) -> Self {
         let (epoch, lineage) =
             state.remembered().map_or_else(Default::default, |r| (r.epoch, r.lineage.clone()));
-        let topology = Topology { epoch, lineage, primary: None, replicas, since: now, revision: 0 };
+        let topology =
+            Topology { epoch, lineage, primary: None, replicas, fenced: false, since: now, revision: 0 };
         let metrics = Metrics::new(registry);
         metrics.published(&topology);
         Self { state: Mutex::new(state), topology: watch::Sender::new(Arc::new(topology)), metrics }
@@ -137,13 +141,15 @@ impl Publisher {
         Ok(self.replace(|current| current.succeeded_by(claim, now)))
     }
 
-    /// The primary is gone and nobody has followed: those who need one wait. The epoch stays.
-    pub fn lost_primary(&self, now: Instant) -> Arc<Topology> {
+    /// The primary is gone and nobody has followed: those who need one wait. The epoch stays. `fenced`: what is under
+    /// way on the last primary must be given up.
+    pub fn lost_primary(&self, fenced: bool, now: Instant) -> Arc<Topology> {
         let _one_at_a_time = self.state();
-        if self.current().primary.is_none() {
-            return self.current();
+        let current = self.current();
+        if current.primary.is_none() && current.fenced == fenced {
+            return current;
         }
-        self.replace(|current| current.bereft(now))
+        self.replace(|current| current.bereft(fenced, now))
     }
 
     /// What was published last.
@@ -190,13 +196,15 @@ impl Topology {
             lineage: claim.lineage,
             primary: Some(claim.primary),
             replicas: claim.replicas,
+            fenced: false,
             since: if stays && self.epoch == claim.epoch { self.since } else { now },
             revision: self.revision + 1,
         }
     }
 
-    fn bereft(&self, now: Instant) -> Self {
-        Self { primary: None, since: now, revision: self.revision + 1, ..self.clone() }
+    fn bereft(&self, fenced: bool, now: Instant) -> Self {
+        let since = if self.primary.is_some() { now } else { self.since };
+        Self { primary: None, fenced, since, revision: self.revision + 1, ..self.clone() }
     }
 }
 
@@ -312,7 +320,7 @@ mod tests {
     fn a_lost_primary_loses_no_epoch() {
         let router = Router::new();
         router.accepts("a", 4, 2);
-        let bereft = router.publisher.lost_primary(router.start);
+        let bereft = router.publisher.lost_primary(false, router.start);
         assert_eq!((bereft.epoch, bereft.primary.is_none()), (4, true));
         router.refuses("a", 3, 1, "older");
         router.refuses("a", 4, 1, "claims epoch 4");
@@ -367,7 +375,7 @@ mod tests {
         let router = Router::new();
         let claim = claim("a", 4, 2);
         router.publisher.publish(claim.clone(), router.start).unwrap();
-        let lost = router.publisher.lost_primary(router.start + LATER);
+        let lost = router.publisher.lost_primary(false, router.start + LATER);
         assert_eq!(lost.since, router.start + LATER);
         let again = router.publisher.publish(claim, router.start + 2 * LATER).unwrap();
         assert_eq!(again.since, router.start + 2 * LATER);
@@ -377,8 +385,8 @@ mod tests {
     fn a_primary_is_lost_once() {
         let router = Router::new();
         router.accepts("a", 4, 2);
-        let first = router.publisher.lost_primary(router.start);
-        let second = router.publisher.lost_primary(router.start + LATER);
+        let first = router.publisher.lost_primary(false, router.start);
+        let second = router.publisher.lost_primary(false, router.start + LATER);
         assert!(Arc::ptr_eq(&first, &second));
     }
 
@@ -401,7 +409,7 @@ mod tests {
         router.refuses("a", 3, 1, "older");
         assert_eq!((metrics.epoch.get(), metrics.has_primary.get()), (4, 1));
         assert_eq!(metrics.refused.with_label_values(&["older_epoch"]).get(), 1);
-        router.publisher.lost_primary(router.start);
+        router.publisher.lost_primary(false, router.start);
         assert_eq!((metrics.epoch.get(), metrics.has_primary.get()), (4, 0));
     }
 }

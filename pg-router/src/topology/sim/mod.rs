@@ -1,8 +1,6 @@
-//! The judge in a world that goes wrong at random: what it must never do, and what it must do in the end.
+//! The judge in a world that goes wrong at random: what it must never do, and what it must do in the end. Kind: driver.
 //!
 //! Every walk is determined by its seed, which a failure prints; `SIM_SEED=n` starts from there.
-//!
-//! Kind: pure.
 
 mod router;
 mod scenarios;

@@ -1,6 +1,4 @@
-//! A router in the simulated world: it looks, judges, and is watched while it does so.
-//!
-//! Kind: pure.
+//! A router in the simulated world: it looks, judges, and is watched while it does so. Kind: driver.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,4 @@
-//! The known ways in which failovers go wrong, one by one.
-//!
-//! Kind: pure.
+//! The known ways in which failovers go wrong, one by one. Kind: driver.
 
 use super::router::Router;
 use super::world::World;

@@ -1,7 +1,7 @@
-//! A model of a repmgr cluster, as far as its failovers go: nodes with histories, links between them, repmgrd, people
-//! who restart and promote the wrong node. One step is a tenth of a second.
+//! A model of a repmgr cluster, as far as its failovers go. Kind: pure.
 //!
-//! Kind: pure.
+//! Nodes with histories, links between them, repmgrd, and people
+//! who restart and promote the wrong node. One step is a tenth of a second.
 
 use std::sync::Arc;
 use std::time::Duration;
