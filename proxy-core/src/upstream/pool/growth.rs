@@ -25,12 +25,23 @@ struct Target {
 }
 
 /// One of the connections being opened; counted until dropped, so that a bug in opening one costs no place.
-struct Opening<C: Connect>(Weak<Pool<C>>);
+struct Opening<C: Connect> {
+    pool: Weak<Pool<C>>,
+    concluded: bool,
+}
+
+impl<C: Connect> Opening<C> {
+    fn conclude(mut self) {
+        self.concluded = true;
+    }
+}
 
 impl<C: Connect> Drop for Opening<C> {
     fn drop(&mut self) {
-        if let Some(pool) = self.0.upgrade() {
-            pool.opening.set(pool.opening.get() - 1);
+        let Some(pool) = self.pool.upgrade() else { return };
+        pool.opening.set(pool.opening.get() - 1);
+        if !self.concluded {
+            pool.pause(); // a bug: the next attempt may well meet it again
         }
     }
 }
@@ -38,22 +49,28 @@ impl<C: Connect> Drop for Opening<C> {
 impl<C: Connect> Pool<C> {
     /// Opens connections while sessions wait that none of those being opened is for.
     pub(super) fn grow(&self) {
-        let now = Instant::now();
-        if self.not_before.get().is_some_and(|moment| now < moment) {
-            return; // the last attempt has just failed; its successor is on the clock
-        }
-        while self.has_target() && self.wants_another() {
+        // Counted beforehand: while the worker ends, what is spawned is dropped at once and nothing ever opens.
+        for _ in 0..self.missing() {
+            if self.is_pausing() || !self.has_target() {
+                return;
+            }
             let permit = if self.has_its_share() { None } else { self.permits.try_take() };
             let Some(permit) = permit else { return self.queue.ask(&self.permits) };
             let Some(target) = self.pick() else { return };
             self.opening.set(self.opening.get() + 1);
-            tasks::spawn_session(open(Opening(self.me.clone()), target, permit));
+            let opening = Opening { pool: self.me.clone(), concluded: false };
+            tasks::spawn_session(open(opening, target, permit));
         }
     }
 
-    fn wants_another(&self) -> bool {
+    /// The last attempt has just failed; its successor is on the clock.
+    fn is_pausing(&self) -> bool {
+        self.not_before.get().is_some_and(|moment| Instant::now() < moment)
+    }
+
+    fn missing(&self) -> usize {
         let short = self.limits.min.saturating_sub(self.open.get());
-        self.opening.get() < self.queue.len().max(short).min(OPENING_AT_ONCE)
+        self.queue.len().max(short).min(OPENING_AT_ONCE).saturating_sub(self.opening.get())
     }
 
     /// More would be taken from a namesake that goes short.
@@ -133,10 +150,10 @@ impl<C: Connect> Pool<C> {
 
 /// Opens one connection for a pool, if the pool is still there.
 async fn open<C: Connect>(opening: Opening<C>, target: Target, permit: Permit) {
-    let Some(pool) = opening.0.upgrade() else { return };
+    let Some(pool) = opening.pool.upgrade() else { return };
     let endpoint = Arc::clone(target.in_flight.endpoint());
     let outcome = pool.connect.connect(&endpoint).await;
-    drop(opening);
+    opening.conclude();
     match outcome {
         Ok((link, state)) => pool.opened(link, state, target, permit),
         Err(failure) => {

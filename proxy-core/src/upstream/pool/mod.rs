@@ -18,6 +18,8 @@ mod upkeep;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod toy;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -196,7 +198,8 @@ impl<C: Connect> Pool<C> {
     fn take_back(&self, mut conn: Box<Conn<C::State>>, reuse: Reuse) {
         self.catch_up();
         let quiet = conn.link.inbox.is_empty() && conn.link.outbox.is_empty();
-        if reuse == Reuse::Discard || !quiet || !self.is_current(&conn) {
+        let now = Instant::now();
+        if reuse == Reuse::Discard || !quiet || now >= conn.retire_at || !self.is_current(&conn) {
             self.close(*conn);
             return self.grow();
         }
@@ -206,7 +209,7 @@ impl<C: Connect> Pool<C> {
         if let Some(waiter) = self.queue.next() {
             return waiter.resolve(Fate::Handed(conn));
         }
-        conn.idle_since = Instant::now();
+        conn.idle_since = now;
         self.idle.borrow_mut().push(conn);
     }
 
