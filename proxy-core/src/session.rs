@@ -331,8 +331,11 @@ impl<M: Machine> Session<M> {
 
     /// Upstream to machine to client, one read's worth.
     fn pump_upstream(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Then {
-        if self.lease.is_none() || !self.client.outbox.is_empty() {
-            return Then::More; // nobody to read from, or back-pressure
+        match self.client.poll_flush(cx) {
+            Poll::Ready(Err(_)) => return Then::Close(self.machine.hung_up()),
+            Poll::Pending => return Then::More, // back-pressure
+            Poll::Ready(Ok(())) if self.lease.is_none() => return Then::More,
+            Poll::Ready(Ok(())) => {}
         }
         let scratch = self.scratch.clone();
         let mut scratch = scratch.borrow();

@@ -330,6 +330,7 @@ fn unsent_bytes_are_told_and_what_is_to_be_executed_again_is_so_at_once() {
         let mut taken = Vec::new();
         let mut server = server.stream;
         let _ = tokio::time::timeout(MS, tokio::io::AsyncReadExt::read_to_end(&mut server, &mut taken)).await;
+        breathe().await;
         let losses = tale.losses.take();
         let [Loss::Cut { unsent }] = losses[..] else { panic!("{losses:?}") };
         assert!(unsent > 0 && words.starts_with(&taken));
@@ -394,7 +395,8 @@ fn a_panic_hurts_its_session_alone_and_leaks_nothing() {
         bad.say("panic\n").await;
         bad.hears_last("").await;
         breathe().await;
-        shop.house.toy.far_end().hears("get a\n").await;
+        let mut server = shop.house.toy.far_end();
+        server.hears("get a\n").await;
         assert_eq!((shop.sessions(), shop.pool.census().open), (1, 1));
         drop(good);
         breathe().await;

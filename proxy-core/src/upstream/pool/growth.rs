@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::lease::Conn;
 use super::queue::Fate;
-use super::{Connect, Failure, Pool, Refusal, Reuse, Role};
+use super::{Connect, Failure, Pool, Refusal, Role};
 use crate::link::Link;
 use crate::tasks;
 use crate::upstream::permits::Permit;
@@ -112,7 +112,10 @@ impl<C: Connect> Pool<C> {
         self.open.set(self.open.get() + 1);
         let Target { in_flight, epoch } = target;
         let conn = Conn { link, state, in_flight, epoch, idle_since: now, retire_at, _permit: permit };
-        self.take_back(Box::new(conn), Reuse::Clean);
+        match self.is_still_current(&conn) {
+            true => self.hand_on(Box::new(conn)), // whatever its share: else it would be opened in vain
+            false => self.close(conn),
+        }
         self.queue.withdraw(); // that wish was granted; if more wait, the next is heard anew
         self.grow();
     }

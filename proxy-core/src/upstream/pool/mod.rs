@@ -193,7 +193,7 @@ impl<C: Connect> Pool<C> {
         stirred
     }
 
-    /// A connection came back, or was just opened: to the longest waiter, else to rest, else away.
+    /// A connection came back: to the longest waiter, else to rest, else away.
     #[inline]
     fn take_back(&self, mut conn: Box<Conn<C::State>>, reuse: Reuse) {
         self.catch_up();
@@ -206,10 +206,15 @@ impl<C: Connect> Pool<C> {
         if self.is_over_its_share() {
             return self.close(*conn);
         }
+        conn.idle_since = now;
+        self.hand_on(conn);
+    }
+
+    #[inline]
+    fn hand_on(&self, conn: Box<Conn<C::State>>) {
         if let Some(waiter) = self.queue.next() {
             return waiter.resolve(Fate::Handed(conn));
         }
-        conn.idle_since = now;
         self.idle.borrow_mut().push(conn);
     }
 
