@@ -3,6 +3,7 @@
 
 use std::rc::Weak;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -17,6 +18,9 @@ use crate::upstream::{Endpoint, InFlight};
 /// Connections that one pool opens at the same time. A server forks and hashes for each: more at once are not
 /// quicker, and a server that has just been promoted has other things to do.
 const OPENING_AT_ONCE: usize = 8;
+
+/// How long a pool leaves a permit to its namesakes: enough for them to wake up.
+const TURN: Duration = Duration::from_millis(5);
 
 /// Where a connection is to lead, and as of which epoch.
 struct Target {
@@ -139,9 +143,21 @@ impl<C: Connect> Pool<C> {
         }
     }
 
+    /// With fewer permits than pools the one that was just given up is a namesake's turn: it must hear of it first.
+    #[cold]
+    pub(super) fn let_others_go_first(&self) {
+        if self.open.get() == 0 {
+            self.pause_for(TURN);
+        }
+    }
+
     /// The next attempt is made a while from now.
     fn pause(&self) {
         let pause = self.backoff.borrow_mut().next_delay(fastrand::u32(..));
+        self.pause_for(pause);
+    }
+
+    fn pause_for(&self, pause: Duration) {
         self.not_before.set(Some(Instant::now() + pause));
         let pool = self.me.clone();
         tasks::spawn_session(async move {

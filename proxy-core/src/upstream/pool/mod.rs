@@ -204,7 +204,8 @@ impl<C: Connect> Pool<C> {
             return self.grow();
         }
         if self.is_over_its_share() {
-            return self.close(*conn);
+            self.close(*conn);
+            return self.let_others_go_first();
         }
         conn.idle_since = now;
         self.hand_on(conn);
