@@ -19,7 +19,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::auth::scram::ScramServer;
 use crate::cancel::{CancelKey, Directory};
 use crate::config::Listener;
-use crate::pools::{Entry, PoolKey, Pools, Shared};
+use crate::connect::PoolKey;
+use crate::pools::{Entry, Pools, Shared};
 use crate::server::random;
 use crate::session::vars::Vars;
 use crate::session::{Conversation, Handle, Session, Tally};
@@ -139,9 +140,8 @@ async fn come_in(
     let Some((mut stream, packet, unread)) = first_packet(desk, gate, stream, deadline).await? else {
         return Ok(None);
     };
-    let startup = match startup::first(&packet) {
-        Ok(Some((First::Start(startup), _))) => startup,
-        _ => return Err(Error::internal(Kind::Bug, "the first packet was read as a startup packet before")),
+    let Ok(Some((First::Start(startup), _))) = startup::first(&packet) else {
+        return Err(Error::internal(Kind::Bug, "the first packet was read as a startup packet before"));
     };
     let mut reader = Reader { stream: &mut stream, buffer: unread };
     if let Err(refusal) = welcome_checks(gate, &startup, reader.stream.is_tls()) {

@@ -5,18 +5,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use proxy_core::error::{Error, Kind};
 use proxy_core::link::Link;
 use proxy_core::net::{self, Addr, SocketOptions, Stream};
 use proxy_core::tls::ClientTls;
 use proxy_core::upstream::Endpoint;
+use proxy_core::upstream::permits::Permits;
 use proxy_core::upstream::pool::{Connect, Failure, Role};
 use tokio::time::Instant;
 
 use crate::auth::KeyCache;
-use crate::pools::{Common, PoolKey};
 use crate::roster::Roster;
 use crate::server::{LoggedIn, Login, LoginError, login, request_tls};
 use crate::session::vars::Vars;
@@ -26,6 +26,28 @@ use crate::wire::frontend;
 
 /// Errors of a login that another attempt may not meet (class 57: the server comes or goes; 53: it is full).
 const PASSING: [&str; 2] = ["57", "53"];
+
+/// Whom a pool serves. Settings that PostgreSQL does not report can't follow a client from connection to connection,
+/// so that they are part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PoolKey {
+    /// The client's user.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// Which servers.
+    pub role: Role,
+    /// Start-up settings that don't follow, in the client's order.
+    pub settings: Vec<(String, String)>,
+}
+
+/// What the pools of one key share over the workers.
+pub struct Common {
+    /// Their cap.
+    pub permits: Arc<Permits>,
+    /// What the newest connection was told at login.
+    pub welcome: ArcSwapOption<Vec<(String, String)>>,
+}
 
 /// How all connections to servers are opened.
 pub struct Dial {

@@ -1,4 +1,4 @@
-//! Conversations: what the client says (`C`), what goes to the server (`S`), what comes back.
+//! Conversations: what the client says (`C`), what goes to the server (`S`), what comes back. Kind: pure.
 
 use std::sync::Arc;
 use std::time::Instant;
