@@ -9,14 +9,15 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::error::{Context, Error, Result};
 use crate::measure::{CpuTime, ProcessSet};
 use crate::pg::Account;
+use crate::process::{Process, Spec};
+use crate::progress::say;
 use crate::report::Sample;
 
 const PROGRAM: &str = "/usr/lib/postgresql/15/bin/pgbench";
@@ -26,8 +27,9 @@ const SCALE: &str = "10";
 const SETTLE: Duration = Duration::from_millis(200);
 /// A subject that serves some clients not at all is measured as it is.
 const WARM_TIMEOUT: Duration = Duration::from_secs(15);
-const STDERR: &str = "stderr";
+const TOLD: &str = "told";
 const LOG: &str = "log";
+const INIT_TIMEOUT: Duration = Duration::from_secs(120);
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than any window: pgbench is told to end by the signal that it would have sent itself.
 const FOR_EVER: &str = "600";
@@ -50,17 +52,17 @@ pub(super) struct Payers {
 
 /// Makes pgbench's tables, through no proxy.
 pub(super) fn create_tables(primary: SocketAddr) -> Result<()> {
-    let output = command(primary).args(["-i", "-q", "-s", SCALE]).output().context(PROGRAM)?;
-    if output.status.success() { Ok(()) } else { Err(Error::new(String::from_utf8_lossy(&output.stderr))) }
+    command(primary).args(["-i", "-q", "-s", SCALE]).output(INIT_TIMEOUT).map(drop)
 }
 
 /// Runs the job and measures its window. A pgbench that fails gives a sample with errors and without operations.
 pub(super) fn measure(job: &Job, payers: &Payers) -> Result<Sample> {
     let dir = tempfile::tempdir().context("pgbench's folder")?;
     let mut pgbench = Running::start(job, dir.path())?;
-    let Ok(()) = pgbench.wait_until_warm(job) else {
+    if let Err(e) = pgbench.wait_until_warm(job) {
+        say(e);
         return Ok(Sample { errors: job.clients as f64, ..Sample::default() });
-    };
+    }
     std::thread::sleep(SETTLE);
     let opened = Look::at(payers);
     std::thread::sleep(job.window);
@@ -112,49 +114,32 @@ fn percentile(sorted: &[u64], percent: usize) -> f64 {
     sorted.get(rank - 1).copied().unwrap_or_default() as f64
 }
 
-fn command(addr: SocketAddr) -> Command {
+fn command(addr: SocketAddr) -> Spec {
     let Account { user, password, database } = Account::BENCH;
-    let mut command = Command::new(PROGRAM);
-    command
+    let (host, port) = (addr.ip().to_string(), addr.port().to_string());
+    Spec::new(PROGRAM)
         .env("PGPASSWORD", password.unwrap_or_default())
+        .env("PGDATABASE", database)
         .env("PGSSLMODE", "disable")
-        .args(["-h", &addr.ip().to_string(), "-p", &addr.port().to_string(), "-U", user])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    // The database comes last on the command line, but libpq takes it from here as well.
-    command.env("PGDATABASE", database);
-    command
+        .args(["-h", &host, "-p", &port, "-U", user])
 }
 
 /// A pgbench that is running; dropping it kills it.
 struct Running {
-    child: Child,
+    process: Process,
     /// Its logs and what it had to say.
     dir: PathBuf,
 }
 
 impl Running {
     fn start(job: &Job, dir: &Path) -> Result<Self> {
+        let (clients, log) = (job.clients.to_string(), dir.join(LOG));
         let threads = if job.clients == 1 { "1" } else { "2" };
-        let child = command(job.addr)
-            .args([
-                "-n",
-                "-S",
-                "-M",
-                job.protocol,
-                "-c",
-                &job.clients.to_string(),
-                "-j",
-                threads,
-                "-T",
-                FOR_EVER,
-            ])
-            .args(["-l", "--log-prefix"])
-            .arg(dir.join(LOG))
-            .stderr(File::create(dir.join(STDERR))?)
-            .spawn()
-            .context(PROGRAM)?;
-        Ok(Self { child, dir: dir.to_path_buf() })
+        let spec = command(job.addr)
+            .args(["-n", "-S", "-M", job.protocol, "-c", &clients, "-j", threads, "-T", FOR_EVER])
+            .args(["-l", "--log-prefix", &log.to_string_lossy()])
+            .log(dir.join(TOLD));
+        Ok(Self { process: Process::spawn(&spec)?, dir: dir.to_path_buf() })
     }
 
     /// Waits until every client has finished a transaction. Then all connections have been made, the subject's pool is
@@ -163,7 +148,7 @@ impl Running {
         let end = Instant::now() + WARM_TIMEOUT;
         let mut logs = Logs::in_folder(&self.dir);
         while logs.clients_seen()? < job.clients {
-            if self.child.try_wait()?.is_some() {
+            if !self.process.alive() {
                 return Err(Error::new(self.told()?));
             }
             if Instant::now() > end {
@@ -175,33 +160,16 @@ impl Running {
     }
 
     fn told(&self) -> Result<String> {
-        Ok(fs::read_to_string(self.dir.join(STDERR))?)
+        Ok(fs::read_to_string(self.dir.join(TOLD))?)
     }
 
     /// Lets it finish and flush its log. Gives the number of clients that had to give up.
     fn end(&mut self) -> Result<usize> {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::ALARM);
-        let status = self.wait()?;
+        self.process.signal(Signal::ALARM)?;
+        let status = self.process.wait(END_TIMEOUT)?;
         let told = self.told()?;
         let aborted = told.lines().filter(|line| line.contains("aborted in command")).count();
         Ok(if status.is_some_and(|s| s.success()) { aborted } else { aborted.max(1) })
-    }
-
-    fn wait(&mut self) -> Result<Option<ExitStatus>> {
-        let end = Instant::now() + END_TIMEOUT;
-        loop {
-            match self.child.try_wait()? {
-                None if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
-                status => return Ok(status),
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// All figures of [`ORDER`], and two that explain them.
+    /// All figures of [`ORDER`], and three that explain them.
     ///
     /// A load that never resumed is billed for all the time that was waited for it: the figure is then a lower bound.
     pub(super) fn figures(&self) -> Figures {
@@ -66,6 +66,7 @@ impl Facts {
             figure("resume_after_promotion_ms", millis(self.promoted, resumed.unwrap_or(self.ended))),
             figure("held", self.held),
             figure("replayed", self.replayed),
+            figure("failed_but_written", tally.failed_but_written(&self.present) as f64),
             figure("acked_writes", tally.acked().count() as f64),
             figure("failed_logins", tally.failed_logins() as f64),
         ])

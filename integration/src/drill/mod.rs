@@ -26,6 +26,7 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::enum_variant_names, reason = "the drills of Redis and of the whole shop come beside these")]
 enum Kind {
     /// kill -9 of the primary's postmaster; repmgrd promotes
     PgCrash(Options),
@@ -63,6 +64,8 @@ struct Run {
     subject: &'static str,
     /// Our router's binary, where it is the subject.
     router: PathBuf,
+    /// How many statements a client sends before it logs in anew; none: it never does.
+    session_length: Option<u64>,
     quick: bool,
 }
 
@@ -71,6 +74,8 @@ struct Script {
     name: &'static str,
     subjects: &'static [&'static str],
     packages: &'static [&'static str],
+    /// See [`Run::session_length`].
+    session_length: Option<u64>,
     play: fn(&Run) -> Result<Figures>,
     /// What the figures mean here, printed below them.
     remark: &'static str,
@@ -117,7 +122,12 @@ fn play_all(
     for number in 1..=runs {
         for &subject in subjects {
             say(format_args!("{} run {number}/{runs}: {subject}", script.name));
-            let run = Run { subject, router: router.to_path_buf(), quick: options.quick };
+            let run = Run {
+                subject,
+                router: router.to_path_buf(),
+                session_length: script.session_length,
+                quick: options.quick,
+            };
             let figures = (script.play)(&run)?;
             say(facts::summary(subject, &figures));
             match subject {

@@ -18,6 +18,7 @@ pub(super) const SCRIPT: Script = Script {
     name: "pg-partition",
     subjects: &[ROUTER],
     packages: NO_PEERS,
+    session_length: None,
     play,
     remark: "First cut: router from the living primary, for a while. Nobody is promoted, so nothing may be written \
              anywhere; the clients wait, and router_cut_resume_ms is the time from the healing to the first acknowledged \

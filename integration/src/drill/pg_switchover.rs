@@ -12,6 +12,7 @@ pub(super) const SCRIPT: Script = Script {
     name: "pg-switchover",
     subjects: WITH_PEERS,
     packages: PEERS,
+    session_length: None,
     play,
     remark: "repmgr standby switchover --siblings-follow. The clock starts when the old primary stops answering a \
              direct connection; promote_ms is the time that repmgr leaves the cluster without a primary.",

@@ -53,7 +53,10 @@ impl Scene {
         let folder = cluster.dir().join(ROUTER);
         let subject = subject(run, &cluster, &folder)?;
         let watcher = Watcher::start(&cluster)?;
-        let load = Load::start(LoadOptions::new(subject.conninfo()))?;
+        let load = Load::start(LoadOptions {
+            session_length: run.session_length,
+            ..LoadOptions::new(subject.conninfo())
+        })?;
         let scene =
             Self { load: Some(load), subject: Some(subject), watcher, cluster, folder, quick: run.quick };
         scene.go_on(2);

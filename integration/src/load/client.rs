@@ -28,12 +28,10 @@ pub(super) async fn run(number: usize, shared: Arc<Shared>) -> ClientLog {
         served: false,
     };
     while let Some(client) = session.login().await {
-        session.work(&client).await;
-        if session.shared.stopped() {
-            break;
+        if session.work(&client).await == Leaving::Lost {
+            session.log.disconnects.push(Instant::now());
+            session.shared.troubles.fetch_add(1, Relaxed);
         }
-        session.log.disconnects.push(Instant::now());
-        session.shared.troubles.fetch_add(1, Relaxed);
     }
     session.log
 }
@@ -56,6 +54,15 @@ enum Answer<T> {
     Nothing,
 }
 
+/// Why a client is without its connection.
+#[derive(PartialEq, Eq)]
+enum Leaving {
+    /// The other side ended it.
+    Lost,
+    /// We did.
+    Done,
+}
+
 impl Session {
     async fn login(&mut self) -> Option<Client> {
         while !self.shared.stopped() {
@@ -76,9 +83,13 @@ impl Session {
         None
     }
 
-    /// Returns when the load is over or the connection is.
-    async fn work(&mut self, client: &Client) {
-        while !self.shared.stopped() && !client.is_closed() {
+    /// Returns when the load, the session or the connection is over.
+    async fn work(&mut self, client: &Client) -> Leaving {
+        let last = self.shared.options.session_length.map_or(u64::MAX, |length| self.turn + length);
+        while !self.shared.stopped() && self.turn < last {
+            if client.is_closed() {
+                return Leaving::Lost;
+            }
             self.turn += 1;
             match self.turn % 4 {
                 0 => self.write(client, insert_simple).await,
@@ -88,6 +99,7 @@ impl Session {
             }
             tokio::time::sleep(self.shared.options.think).await;
         }
+        Leaving::Done
     }
 
     async fn write(

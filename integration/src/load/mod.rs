@@ -28,6 +28,8 @@ pub struct LoadOptions {
     pub clients: usize,
     /// How long each client thinks between two statements: the machine should be busy, not drowned.
     pub think: Duration,
+    /// After so many statements a client leaves politely and logs in again, as web workers do; none: never.
+    pub session_length: Option<u64>,
     /// The ids of this load start here; two loads on one table need starts far apart.
     pub first_id: i64,
 }
@@ -35,7 +37,13 @@ pub struct LoadOptions {
 impl LoadOptions {
     /// 32 clients that think 5 ms.
     pub fn new(conninfo: impl Into<String>) -> Self {
-        Self { conninfo: conninfo.into(), clients: 32, think: Duration::from_millis(5), first_id: 0 }
+        Self {
+            conninfo: conninfo.into(),
+            clients: 32,
+            think: Duration::from_millis(5),
+            session_length: None,
+            first_id: 0,
+        }
     }
 }
 

@@ -118,6 +118,12 @@ impl Tally {
         self.acked().filter(|(write, _)| !present.contains(&write.id)).count()
     }
 
+    /// Writes that were refused with an error and are in `present` all the same: an untrue answer.
+    pub fn failed_but_written(&self, present: &HashSet<i64>) -> usize {
+        let refused = |write: &&Write| matches!(write.outcome, Outcome::Failed(_));
+        self.writes().filter(refused).filter(|write| present.contains(&write.id)).count()
+    }
+
     /// Writes whose outcome nobody told.
     pub fn unknown(&self) -> usize {
         self.writes().filter(|write| write.outcome == Outcome::Unknown).count()
@@ -231,6 +237,13 @@ mod tests {
         let tally = sample(Instant::now());
         assert_eq!(tally.lost(&HashSet::from([1, 3, 5, 6])), 0);
         assert_eq!(tally.lost(&HashSet::from([1, 2, 5])), 2);
+    }
+
+    #[test]
+    fn a_refused_write_that_is_there_was_an_untrue_answer() {
+        let tally = sample(Instant::now());
+        assert_eq!(tally.failed_but_written(&HashSet::from([1, 2, 3])), 0);
+        assert_eq!(tally.failed_but_written(&HashSet::from([4])), 1);
     }
 
     #[test]
