@@ -57,7 +57,8 @@ pub(super) fn fate(case: &Case<'_>) -> Fate {
         Status::Failed => Fate::Aborted, // nothing that is sent in a failed transaction commits anything
         Status::Transaction => match case.bytes.map_or(Ends::Maybe, ends_transaction) {
             Ends::No => Fate::Aborted,
-            _ if case.proof => Fate::Aborted,
+            // What has completed may have been the COMMIT itself, whatever the server said afterwards.
+            _ if case.proof && !case.unit.completed => Fate::Aborted,
             _ => Fate::Unknown,
         },
     }
@@ -65,10 +66,11 @@ pub(super) fn fate(case: &Case<'_>) -> Fate {
 
 fn autocommit(case: &Case<'_>) -> Fate {
     let harmless = || case.alone && case.bytes.is_some_and(only_reads);
-    let repeatable = case.bytes.is_some() && !case.unit.touched && case.replays_left;
+    let repeatable =
+        case.bytes.is_some_and(|unit| !commits_inside(unit)) && !case.unit.touched && case.replays_left;
     match case.proof {
         true if repeatable => Fate::Again,
-        true if !case.unit.completed => Fate::Aborted,
+        true if !case.unit.completed && case.bytes.is_none_or(|unit| !commits_inside(unit)) => Fate::Aborted,
         false if repeatable && harmless() => Fate::Again,
         false if case.unit.touched && !case.unit.completed && harmless() => Fate::Aborted,
         _ => Fate::Unknown,
@@ -102,12 +104,23 @@ fn only_reads(unit: &[u8]) -> bool {
     }) && any
 }
 
+/// A procedure may commit before it ends (documentation, 43.8 "Transaction Management").
+fn commits_inside(unit: &[u8]) -> bool {
+    statements(unit).flatten().any(statement::commits_inside)
+}
+
 fn ends_transaction(unit: &[u8]) -> Ends {
     let ends = |sql: Option<&[u8]>| sql.map_or(Ends::Maybe, statement::ends_transaction);
     match statements(unit).map(ends).find(|ends| *ends != Ends::No) {
         Some(ends) => ends,
         None => Ends::No,
     }
+}
+
+/// Extended messages none of which can commit before their Sync.
+fn commits_at_sync(ledger: &Ledger, unit: Unit) -> bool {
+    let bytes = ledger.kept().and_then(|kept| kept.get(..unit.bytes.min(kept.len())));
+    bytes.is_some_and(|bytes| ends_transaction(bytes) == Ends::No && !commits_inside(bytes))
 }
 
 impl Session {
@@ -150,13 +163,15 @@ impl Session {
         }
     }
 
-    /// A unit was certainly not executed to its end if the server says so, if its last bytes never left us, or if the
-    /// client has not sent them yet.
+    /// A unit certainly did not commit if the server says so, if its last bytes never left us, or if the client has not
+    /// sent them yet. The last two are no proof of an extended COMMIT: it is executed at Execute, before its Sync
+    /// (`exec_execute_message` in PostgreSQL's tcop/postgres.c).
     fn has_proof(&self, loss: Loss, unit: Unit, ledger: &Ledger, fatal: Option<&Fatal>) -> bool {
         let (Loss::Cut { unsent } | Loss::Fenced { unsent }) = loss;
         let incomplete = ledger.units().len() == 1 && (unsent > 0 || self.left > 0);
         let unsynced = unit.open && !unit.completed;
-        fatal.is_some_and(Fatal::proves_rollback) || incomplete || unsynced
+        let commits_at_its_end = || unit.kind == Kind::Simple || commits_at_sync(ledger, unit);
+        fatal.is_some_and(Fatal::proves_rollback) || ((incomplete || unsynced) && commits_at_its_end())
     }
 
     /// In session mode the client's settings, prepared statements and temporary tables are gone with the server: it
