@@ -140,6 +140,8 @@ pub struct Tally {
     pub refused: Cell<u64>,
     /// Clients whose bytes broke the protocol.
     pub violations: Cell<u64>,
+    /// Writes that a server refused as it takes none (25006): it may be a primary no more.
+    pub read_only: Cell<u64>,
 }
 
 fn count(cell: &Cell<u64>, n: usize) {

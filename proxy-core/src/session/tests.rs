@@ -1,6 +1,7 @@
 //! Sessions of a toy protocol: a line is a request, a line is its answer, `begin` and `end` keep the lease in between.
 //! Kind: driver.
 
+use crate::link::Outbox;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
