@@ -204,7 +204,11 @@ impl<C: Connect> Pool<C> {
     fn take_back(&self, mut conn: Box<Conn<C::State>>, reuse: Reuse) {
         self.catch_up();
         let quiet = conn.link.inbox.is_empty() && conn.link.outbox.is_empty();
-        if reuse == Reuse::Discard || !quiet || !self.may_keep(&conn) {
+        if reuse == Reuse::Discard || !quiet {
+            self.hang_up(*conn);
+            return self.grow();
+        }
+        if !self.may_keep(&conn) {
             self.close(*conn);
             return self.grow();
         }
@@ -216,6 +220,12 @@ impl<C: Connect> Pool<C> {
         }
         conn.idle_since = Instant::now();
         self.idle.borrow_mut().push(conn);
+    }
+
+    /// Without a word: whoever had it may have left in the middle of a message, whose end a farewell could become.
+    fn hang_up(&self, conn: Conn<C::State>) {
+        self.open.set(self.open.get() - 1);
+        drop(conn);
     }
 
     fn close(&self, conn: Conn<C::State>) {
