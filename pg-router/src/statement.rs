@@ -50,6 +50,15 @@ pub fn ends_transaction(sql: &[u8]) -> Ending {
     }
 }
 
+/// Whether the text may commit, outside a transaction, and then go on: `CALL` and `DO`
+/// (<https://www.postgresql.org/docs/current/plpgsql-transactions.html>), and what is not understood.
+pub fn may_commit_midway(sql: &[u8]) -> bool {
+    let Some(tokens) = tokens(sql) else { return true };
+    let first = |statement: &&[Token<'_>]| statement.first().and_then(Token::word);
+    let is_one = |word: String| matches!(word.as_str(), "call" | "do");
+    statements(&tokens).iter().filter_map(first).any(is_one)
+}
+
 /// Whether the text is exactly one plain `COMMIT` or `ROLLBACK`, under any of their names.
 pub fn plain_end(sql: &[u8]) -> Option<PlainEnd> {
     let tokens = tokens(sql)?;
