@@ -38,7 +38,8 @@ pub struct CancelKey {
 impl CancelKey {
     /// A fresh key for the session at `place` of `worker`.
     pub fn new(worker: usize, place: usize, secret: [u8; 4]) -> Self {
-        let pid = ((worker as u32) << PLACE_BITS) | (place as u32 & ((1 << PLACE_BITS) - 1));
+        let place = (place as u32 + 1) & ((1 << PLACE_BITS) - 1); // pgjdbc takes process number 0 for none
+        let pid = ((worker as u32) << PLACE_BITS) | place;
         Self { pid: (pid & 0x7fff_ffff) as i32, secret }
     }
 
@@ -104,20 +105,24 @@ impl Drop for Listing {
 ///
 /// # Errors
 /// The server could not be reached in time.
-pub async fn deliver(dial: Arc<Dial>, target: Rc<CancelTarget>) -> Result<(), Error> {
-    let _under_way = UnderWay::begin(target.clone());
-    let send = async {
-        let mut stream = dial.open(target.endpoint.addr()).await?;
-        let mut request = Vec::new();
-        frontend::put_cancel(&mut request, target.pid, &target.secret);
-        stream
-            .write_all(&request)
-            .await
-            .map_err(|error| Error::io(proxy_core::error::Side::Upstream, error))?;
-        let _ = stream.read(&mut [0; 1]).await; // closed, or reset: both mean done
-        Ok(())
-    };
-    tokio::time::timeout(PATIENCE, send).await.unwrap_or(Ok(()))
+pub fn deliver(dial: Arc<Dial>, target: Rc<CancelTarget>) -> impl Future<Output = Result<(), Error>> {
+    let under_way = UnderWay::begin(target.clone()); // now, not when the task first runs: the session may end before
+    async move {
+        let sent = tokio::time::timeout(PATIENCE, send(dial, target)).await;
+        if sent.is_err() {
+            std::mem::forget(under_way); // it may still arrive: that connection is never given to another client
+        }
+        sent.unwrap_or(Ok(()))
+    }
+}
+
+async fn send(dial: Arc<Dial>, target: Rc<CancelTarget>) -> Result<(), Error> {
+    let mut stream = dial.open(target.endpoint.addr()).await?;
+    let mut request = Vec::new();
+    frontend::put_cancel(&mut request, target.pid, &target.secret);
+    stream.write_all(&request).await.map_err(|error| Error::io(proxy_core::error::Side::Upstream, error))?;
+    let _ = stream.read(&mut [0; 1]).await; // closed, or reset: both mean done
+    Ok(())
 }
 
 struct UnderWay(Rc<CancelTarget>);

@@ -50,11 +50,13 @@ pub fn ends_transaction(sql: &[u8]) -> Ending {
     }
 }
 
-/// Whether the text holds a statement that may commit before it ends, outside of a transaction block: CALL and DO.
-pub fn commits_inside(sql: &[u8]) -> bool {
+/// Whether the text may commit, outside a transaction, and then go on: `CALL` and `DO`
+/// (<https://www.postgresql.org/docs/current/plpgsql-transactions.html>), and what is not understood.
+pub fn may_commit_midway(sql: &[u8]) -> bool {
     let Some(tokens) = tokens(sql) else { return true };
     let first = |statement: &&[Token<'_>]| statement.first().and_then(Token::word);
-    statements(&tokens).iter().filter_map(first).any(|word| matches!(word.as_str(), "call" | "do"))
+    let is_one = |word: String| matches!(word.as_str(), "call" | "do");
+    statements(&tokens).iter().filter_map(first).any(is_one)
 }
 
 /// Whether the text is exactly one plain `COMMIT` or `ROLLBACK`, under any of their names.

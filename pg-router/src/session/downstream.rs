@@ -2,7 +2,7 @@
 
 use proxy_core::link::Outbox;
 use proxy_core::session::{Ending, Step, Then};
-use proxy_core::upstream::pool::{Port, Reuse};
+use proxy_core::upstream::pool::Port;
 
 use super::{Mode, Server, Session, Status};
 use crate::wire::frontend;
@@ -81,10 +81,14 @@ impl Session {
                     if rest.len() < PARSE_PREFIX {
                         break Then::More;
                     }
-                    self.pinned |= rest[PARSE_PREFIX - 1] != 0;
+                    if rest[PARSE_PREFIX - 1] != 0 {
+                        self.pinned = true;
+                        server.marked_by = Some(self.id);
+                    }
                     server.ledger.owe_extended(size);
                 }
-                b'B' | b'D' | b'E' | b'C' | b'H' => server.ledger.owe_extended(size),
+                b'B' | b'D' | b'E' | b'C' => server.ledger.owe_extended(size),
+                b'H' => server.ledger.flush(size),
                 b'd' => server.ledger.overflow(),
                 b'c' | b'f' => {
                     server.ledger.overflow();
@@ -106,11 +110,7 @@ impl Session {
         if server.ledger.is_empty() && server.status == Status::Idle {
             server.marked_by = Some(self.id);
             self.let_go();
-            return Then::Detach(if server.target.under_way.get() > 0 {
-                Reuse::Discard
-            } else {
-                Reuse::Clean
-            });
+            return Then::Detach(Self::reuse(server));
         }
         Then::Close(Ending::Finished)
     }

@@ -51,6 +51,7 @@ pub struct Ledger {
     kept: Vec<u8>,
     overflown: bool,
     copying: bool,
+    doubtful: bool,
 }
 
 impl Ledger {
@@ -101,6 +102,7 @@ impl Ledger {
     #[inline]
     pub fn sync(&mut self, bytes: usize) {
         if self.copying {
+            self.doubtful = true; // an error that we have not seen yet may have ended the COPY before
             return self.overflow();
         }
         match self.units.back_mut() {
@@ -110,6 +112,19 @@ impl Ledger {
             }
             _ => self.owe(Kind::Extended, bytes, false),
         }
+    }
+
+    /// A Flush of `bytes` was sent: it is never answered.
+    pub fn flush(&mut self, bytes: usize) {
+        match self.units.back_mut() {
+            Some(unit) if unit.open => unit.bytes += bytes,
+            _ => self.overflow(),
+        }
+    }
+
+    /// Which Sync is answered could not be told for certain: another client must not hear what is left over.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// Bytes of the client's requests were sent; they are kept while there is room.
@@ -131,6 +146,7 @@ impl Ledger {
     pub fn copy_in(&mut self) {
         self.copying = true;
         self.overflow();
+        self.doubtful |= self.units.front().is_some_and(|unit| unit.kind == Kind::Extended && !unit.open);
         match self.units.get(1) {
             _ if self.units.front().is_none_or(|unit| unit.kind != Kind::Extended || unit.open) => {}
             Some(next) if next.kind == Kind::Extended => drop(self.units.remove(1)),

@@ -42,8 +42,10 @@ pub(super) struct Case<'a> {
     /// The client's transaction before it.
     pub status: Status,
     pub unit: Unit,
-    /// Its bytes, if they were kept, and whether it is the only one.
+    /// Its bytes, if they were kept.
     pub bytes: Option<&'a [u8]>,
+    /// As above, with what is in flight behind it.
+    pub in_flight: Option<&'a [u8]>,
     pub alone: bool,
     /// The server said, or we know, that it was not executed to its end.
     pub proof: bool,
@@ -54,23 +56,31 @@ pub(super) struct Case<'a> {
 pub(super) fn fate(case: &Case<'_>) -> Fate {
     match case.status {
         Status::Idle => autocommit(case),
-        Status::Failed => Fate::Aborted, // nothing that is sent in a failed transaction commits anything
-        Status::Transaction => match case.bytes.map_or(Ends::Maybe, ends_transaction) {
-            Ends::No => Fate::Aborted,
-            // What has completed may have been the COMMIT itself, whatever the server said afterwards.
-            _ if case.proof && !case.unit.completed => Fate::Aborted,
-            _ => Fate::Unknown,
-        },
+        // What has completed may have been the COMMIT itself, whatever the server said afterwards.
+        _ if (case.proof && !case.unit.completed) || !may_have_committed(case) => Fate::Aborted,
+        _ => Fate::Unknown,
+    }
+}
+
+/// Whether anything in flight, not the oldest unit alone, may have ended the transaction. A failed one commits nothing
+/// by its end, but what comes behind that may.
+fn may_have_committed(case: &Case<'_>) -> bool {
+    match case.in_flight.map_or(Ends::Maybe, ends_transaction) {
+        Ends::No => false,
+        Ends::Yes if case.status == Status::Failed => {
+            case.in_flight.is_none_or(|bytes| statements(bytes).count() > 1)
+        }
+        _ => true,
     }
 }
 
 fn autocommit(case: &Case<'_>) -> Fate {
     let harmless = || case.alone && case.bytes.is_some_and(only_reads);
-    let repeatable =
-        case.bytes.is_some_and(|unit| !commits_inside(unit)) && !case.unit.touched && case.replays_left;
+    let repeatable = case.bytes.is_some() && !case.unit.touched && case.replays_left;
     match case.proof {
+        true if case.bytes.is_some_and(commits_midway) => Fate::Unknown,
         true if repeatable => Fate::Again,
-        true if !case.unit.completed && case.bytes.is_none_or(|unit| !commits_inside(unit)) => Fate::Aborted,
+        true if !case.unit.completed => Fate::Aborted,
         false if repeatable && harmless() => Fate::Again,
         false if case.unit.touched && !case.unit.completed && harmless() => Fate::Aborted,
         _ => Fate::Unknown,
@@ -104,9 +114,15 @@ fn only_reads(unit: &[u8]) -> bool {
     }) && any
 }
 
-/// A procedure may commit before it ends (documentation, 43.8 "Transaction Management").
-fn commits_inside(unit: &[u8]) -> bool {
-    statements(unit).flatten().any(statement::commits_inside)
+/// A procedure or a DO block may commit and go on: that it was interrupted proves nothing.
+fn commits_midway(unit: &[u8]) -> bool {
+    statements(unit).flatten().any(statement::may_commit_midway)
+}
+
+/// Whether nothing in extended messages takes effect before their Sync. COMMIT does, and so does what was prepared
+/// before and may be one.
+fn commits_at_sync(unit: &[u8]) -> bool {
+    ends_transaction(unit) == Ends::No && !commits_midway(unit)
 }
 
 fn ends_transaction(unit: &[u8]) -> Ends {
@@ -115,12 +131,6 @@ fn ends_transaction(unit: &[u8]) -> Ends {
         Some(ends) => ends,
         None => Ends::No,
     }
-}
-
-/// Extended messages none of which can commit before their Sync.
-fn commits_at_sync(ledger: &Ledger, unit: Unit) -> bool {
-    let bytes = ledger.kept().and_then(|kept| kept.get(..unit.bytes.min(kept.len())));
-    bytes.is_some_and(|bytes| ends_transaction(bytes) == Ends::No && !commits_inside(bytes))
 }
 
 impl Session {
@@ -141,14 +151,18 @@ impl Session {
         if keeps {
             return self.end_with_server(&ledger, client, fatal);
         }
+        if server.left > 0 {
+            return self.end_in_half_a_message(&ledger);
+        }
         let Some(unit) = ledger.units().next().copied() else {
-            self.lost_at_rest(fatal);
+            self.lost_at_rest(fatal, client);
             return (Vec::new(), Then::Again);
         };
         let case = Case {
             status: self.status,
             unit,
-            bytes: ledger.kept().and_then(|kept| kept.get(..unit.bytes.min(kept.len()))),
+            bytes: bytes_of(unit, &ledger),
+            in_flight: ledger.kept(),
             alone: ledger.units().len() == 1,
             proof: self.has_proof(loss, unit, &ledger, fatal.as_ref()),
             replays_left: self.replays < MAX_REPLAYS,
@@ -163,15 +177,14 @@ impl Session {
         }
     }
 
-    /// A unit certainly did not commit if the server says so, if its last bytes never left us, or if the client has not
-    /// sent them yet. The last two are no proof of an extended COMMIT: it is executed at Execute, before its Sync
-    /// (`exec_execute_message` in PostgreSQL's tcop/postgres.c).
+    /// A unit was certainly not executed to its end if the server says so, if its last bytes never left us, or if the
+    /// client has not sent them yet.
     fn has_proof(&self, loss: Loss, unit: Unit, ledger: &Ledger, fatal: Option<&Fatal>) -> bool {
         let (Loss::Cut { unsent } | Loss::Fenced { unsent }) = loss;
         let incomplete = ledger.units().len() == 1 && (unsent > 0 || self.left > 0);
         let unsynced = unit.open && !unit.completed;
-        let commits_at_its_end = || unit.kind == Kind::Simple || commits_at_sync(ledger, unit);
-        fatal.is_some_and(Fatal::proves_rollback) || ((incomplete || unsynced) && commits_at_its_end())
+        let whole = unit.kind == Kind::Simple || bytes_of(unit, ledger).is_some_and(commits_at_sync);
+        fatal.is_some_and(Fatal::proves_rollback) || ((incomplete || unsynced) && whole)
     }
 
     /// In session mode the client's settings, prepared statements and temporary tables are gone with the server: it
@@ -190,7 +203,24 @@ impl Session {
         (Vec::new(), Then::Close(Ending::Upstream))
     }
 
-    fn lost_at_rest(&mut self, fatal: Option<Fatal>) {
+    /// The client waits for the rest of a message that nobody has: no word of ours could be told from it.
+    fn end_in_half_a_message(&mut self, ledger: &Ledger) -> (Vec<u8>, Then) {
+        count(&self.tally.unknown_outcome, ledger.units().len());
+        (Vec::new(), Then::Close(Ending::Upstream))
+    }
+
+    /// What a transaction has set is undone with it. The server can't say so any more.
+    fn undo_settings(&mut self, client: &mut Outbox) {
+        for ((name, before), (_, now)) in self.settled.iter().zip(self.vars.iter()) {
+            if before != now {
+                backend::put_parameter_status(client.buffer(), name, before);
+            }
+        }
+        self.vars = self.settled.clone();
+    }
+
+    fn lost_at_rest(&mut self, fatal: Option<Fatal>, client: &mut Outbox) {
+        self.undo_settings(client);
         match self.status {
             Status::Idle => {}
             Status::Transaction => {
@@ -212,6 +242,7 @@ impl Session {
     /// The oldest unit is answered with an error; what was behind it is answered as PostgreSQL would.
     fn aborted(&mut self, unit: Unit, ledger: &Ledger, client: &mut Outbox, fatal: Option<Fatal>) -> Vec<u8> {
         count(&self.tally.aborted, 1);
+        self.undo_settings(client);
         let in_transaction = self.status != Status::Idle;
         let apology = (self.status != Status::Failed).then(|| apology(fatal));
         let kept = ledger.kept();
@@ -245,6 +276,7 @@ impl Session {
 
     /// Each unit in flight may or may not have been executed.
     fn unknown(&mut self, ledger: &Ledger, client: &mut Outbox) {
+        self.undo_settings(client);
         self.status = Status::Idle;
         self.dropping = self.left > 0;
         let units = ledger.units().filter(|unit| !unit.kind.is_ours());
@@ -262,6 +294,10 @@ impl Session {
             }
         }
     }
+}
+
+fn bytes_of(unit: Unit, ledger: &Ledger) -> Option<&[u8]> {
+    ledger.kept().and_then(|kept| kept.get(..unit.bytes.min(kept.len())))
 }
 
 /// The error for a transaction that was lost with its server.
@@ -300,8 +336,15 @@ mod tests {
             touched: known.touched,
             completed: known.completed,
         };
-        let case =
-            Case { status, unit, bytes: Some(&bytes), alone: true, proof: known.proof, replays_left: true };
+        let case = Case {
+            status,
+            unit,
+            bytes: Some(&bytes),
+            in_flight: Some(&bytes),
+            alone: true,
+            proof: known.proof,
+            replays_left: true,
+        };
         assert_eq!(fate(&case), expected, "{sql}");
     }
 
@@ -335,6 +378,20 @@ mod tests {
     fn a_transaction_that_never_sent_commit_is_aborted() {
         check(Status::Transaction, INSERT, NONE, Fate::Aborted);
         check(Status::Transaction, "select 1", NONE, Fate::Aborted);
+    }
+
+    #[test]
+    fn what_may_commit_before_it_is_interrupted_is_not_run_again() {
+        check(Status::Idle, "call p()", PROOF, Fate::Unknown);
+        check(Status::Idle, "do $$ begin commit; end $$", PROOF, Fate::Unknown);
+        check(Status::Transaction, "call p()", PROOF, Fate::Aborted);
+    }
+
+    #[test]
+    fn what_follows_the_end_of_a_failed_transaction_is_unknown() {
+        check(Status::Failed, "rollback", NONE, Fate::Aborted);
+        check(Status::Failed, INSERT, NONE, Fate::Aborted);
+        check(Status::Failed, "rollback; insert into t values (1)", NONE, Fate::Unknown);
     }
 
     #[test]

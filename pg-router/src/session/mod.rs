@@ -28,7 +28,7 @@ use std::sync::Arc;
 use proxy_core::link::Outbox;
 use proxy_core::session::{Ending, Loss, Machine, Step, Then};
 use proxy_core::upstream::Endpoint;
-use proxy_core::upstream::pool::{Connect, Port, Refusal};
+use proxy_core::upstream::pool::{Connect, Port, Refusal, Reuse};
 
 use crate::wire::backend::Status;
 use crate::wire::error::{Report, put_error};
@@ -204,6 +204,8 @@ pub struct Session {
     id: u64,
     mode: Mode,
     vars: Vars,
+    /// Its settings when it was last outside a transaction: what a lost transaction falls back to.
+    settled: Vars,
     handle: Rc<Handle>,
     tally: Rc<Tally>,
     /// The client's transaction, as it was last told.
@@ -226,6 +228,7 @@ impl Session {
         Self {
             id,
             mode,
+            settled: vars.clone(),
             vars,
             handle,
             tally,
@@ -295,6 +298,12 @@ impl Session {
         let report = Report::fatal("57P01", "terminating connection: the router is shutting down");
         put_error(client.buffer(), &report.hint("Connect again."));
         Then::Close(Ending::Drained)
+    }
+
+    /// How the connection goes back.
+    fn reuse(server: &Server) -> Reuse {
+        let is_clear = server.target.under_way.get() == 0 && !server.ledger.is_doubtful();
+        if is_clear { Reuse::Clean } else { Reuse::Discard }
     }
 
     /// The server connection is no longer ours.

@@ -447,4 +447,109 @@ fn a_procedure_may_have_committed_in_between() {
     let mut talk = talk();
     talk.client(&query("call sell()")).server(&fatal("57P01"));
     assert!(talk.to_server.is_empty(), "run again");
+    assert_eq!(talk.heard(), "error:08007 ready:I");
+}
+
+/// Half of a row that is larger than one read.
+fn half_a_row() -> Vec<u8> {
+    let mut row = Vec::new();
+    frame::put(&mut row, b'D', |out| out.extend_from_slice(&[7; 1000]));
+    row.truncate(500);
+    row
+}
+
+#[test]
+fn nothing_of_ours_is_put_into_half_a_message_of_the_server() {
+    for mut talk in [in_transaction(), talk()] {
+        talk.client(&query("select 1")).server(&half_a_row()).lose(0);
+        assert_eq!(talk.to_client, half_a_row());
+        assert_eq!(talk.outcome, Then::Close(Ending::Upstream));
+    }
+}
+
+#[test]
+fn a_commit_behind_the_statement_in_flight_has_an_unknown_outcome() {
+    let mut talk = in_transaction();
+    talk.client(&[query(INSERT), query("COMMIT")].concat()).lose(0);
+    assert_eq!(talk.heard(), "error:08007 ready:I error:08007 ready:I");
+}
+
+#[test]
+fn an_insert_behind_the_rollback_of_a_failed_transaction_is_not_run_twice() {
+    let mut talk = in_transaction();
+    talk.client(&query("x")).server(&done("", Status::Failed)).heard();
+    talk.client(&[query("ROLLBACK"), query(INSERT)].concat()).lose(0);
+    assert_eq!(talk.heard(), "error:08007 ready:I error:08007 ready:I");
+}
+
+#[test]
+fn a_commit_by_extended_messages_takes_effect_before_their_sync() {
+    let unsynced = |sql: &str| {
+        let bytes = extended(sql);
+        bytes[..bytes.len() - frontend::SYNC.len()].to_vec()
+    };
+    let block = [unsynced("BEGIN"), unsynced(INSERT), unsynced("COMMIT")].concat();
+    for (mut talk, request) in [(in_transaction(), unsynced("COMMIT")), (talk(), block)] {
+        talk.client(&request).lose(0);
+        assert_eq!(talk.heard(), "error:08007");
+        assert_eq!(talk.client(&frontend::SYNC).heard(), "ready:I");
+    }
+    let mut talk = talk();
+    talk.client(&unsynced(INSERT)).lose(0);
+    assert_eq!(talk.to_server, unsynced(INSERT));
+}
+
+#[test]
+fn a_setting_that_the_server_refuses_ends_the_session_aloud() {
+    let mut refusal = Vec::new();
+    put_error(&mut refusal, &Report::error("22023", "invalid value for parameter \"TimeZone\": \"x\""));
+    let mut talk = talk();
+    talk.session.vars.set("TimeZone", "x");
+    talk.client(&query("select 1")).server(&[refusal, done("SELECT 1", Status::Idle)].concat());
+    assert_eq!(talk.heard(), "error:22023");
+    assert_eq!(talk.outcome, Then::Close(Ending::Upstream));
+}
+
+#[test]
+fn what_a_lost_transaction_has_set_is_undone() {
+    let mut set = Vec::new();
+    crate::wire::backend::put_parameter_status(&mut set, "TimeZone", "Asia/Tokyo");
+    let mut talk = in_transaction();
+    talk.client(&query("set local timezone to 'Asia/Tokyo'"));
+    talk.server(&[set, done("SET", Status::Transaction)].concat()).heard();
+    talk.lose(0);
+    assert_eq!(talk.heard(), "S");
+    talk.client(&query("rollback")).heard();
+    talk.client(&query("select 1"));
+    assert_eq!(talk.to_server, query("select 1"));
+}
+
+#[test]
+fn a_flush_owes_nothing() {
+    let mut talk = talk();
+    talk.client(&[query("select 1"), b"H\0\0\0\x04".to_vec()].concat());
+    talk.server(&done("SELECT 1", Status::Idle));
+    assert!(talk.server.is_none());
+}
+
+#[test]
+fn a_statement_prepared_behind_discard_all_keeps_its_server() {
+    let mut named = Vec::new();
+    frame::put(&mut named, b'P', |out| out.extend_from_slice(b"s1\0select 1\0\0\0"));
+    named.extend_from_slice(&frontend::SYNC);
+    for sql in ["DISCARD ALL", "DEALLOCATE ALL"] {
+        let mut talk = talk();
+        talk.client(&[query(sql), named.clone()].concat());
+        talk.server(&done(sql, Status::Idle)).server(&done("SELECT 1", Status::Idle));
+        assert_eq!(talk.server.as_ref().and_then(|server| server.marked_by), Some(1));
+    }
+}
+
+#[test]
+fn a_connection_whose_syncs_are_doubtful_goes_to_nobody_else() {
+    let mut copy_in = Vec::new();
+    frame::put(&mut copy_in, b'G', |out| out.extend_from_slice(b"\0\0\0"));
+    let mut talk = talk();
+    talk.client(&query("copy t from stdin")).server(&copy_in).client(&frontend::SYNC);
+    assert_eq!(Session::reuse(talk.server.as_ref().unwrap()), Reuse::Discard);
 }

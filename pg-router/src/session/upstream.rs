@@ -1,14 +1,14 @@
 //! What the server sends. Kind: pure.
 
 use proxy_core::link::Outbox;
-use proxy_core::session::{Step, Then};
-use proxy_core::upstream::pool::{Port, Reuse};
+use proxy_core::session::{Ending, Step, Then};
+use proxy_core::upstream::pool::Port;
 
 use super::ledger::Kind;
 use super::vars::Vars;
 use super::{Fatal, Server, Session, Status, count};
 use crate::wire::backend;
-use crate::wire::error::{ServerError, fields};
+use crate::wire::error::{Report, ServerError, fields, put_error};
 use crate::wire::frame::{HEADER, Header};
 
 /// An error of at most this size is read before it is handed on, to see whether it is the connection's last.
@@ -24,6 +24,8 @@ enum Move {
     Wait,
     /// It was the connection's last, or no message at all.
     Lost,
+    /// It refuses to become what the client had.
+    Refused,
 }
 
 impl Session {
@@ -44,6 +46,9 @@ impl Session {
             match self.judge(header, rest, client, server) {
                 Move::Wait => return Step { forward: at, skip: 0, then: Then::More },
                 Move::Lost => return Step { forward: at, skip: 0, then: Then::Lost },
+                Move::Refused => {
+                    return Step { forward: at, skip: 0, then: Then::Close(Ending::Upstream) };
+                }
                 Move::Swallow => return Step { forward: at, skip: size, then: Then::Again },
                 Move::Boundary => return Step { forward: at + size, skip: 0, then: self.detach(server) },
                 Move::Forward => {
@@ -67,7 +72,7 @@ impl Session {
     fn detach(&mut self, server: &mut Server) -> Then {
         count(&self.tally.boundaries, 1);
         self.let_go();
-        Then::Detach(if server.target.under_way.get() > 0 { Reuse::Discard } else { Reuse::Clean })
+        Then::Detach(Self::reuse(server))
     }
 
     /// Looks at one message. `rest` begins with it and may end before it does.
@@ -86,6 +91,7 @@ impl Session {
             b'Z' => return self.on_ready(body, server),
             b'S' => return self.on_parameter(body, client, server),
             b'E' if self.on_error(body, server) => return Move::Lost,
+            b'E' if ours => return self.on_refused_setting(body, client, server),
             b'C' if !ours => self.on_complete(body, server),
             b'G' if !ours => server.ledger.copy_in(),
             _ => {}
@@ -111,6 +117,9 @@ impl Session {
         }
         self.status = status;
         self.replays = 0;
+        if status == Status::Idle && !self.settled.is(&self.vars) {
+            self.settled = self.vars.clone();
+        }
         let settled = server.ledger.is_empty() && status == Status::Idle && self.left == 0;
         if settled && !self.keeps_lease() { Move::Boundary } else { Move::Forward }
     }
@@ -154,6 +163,18 @@ impl Session {
         fatal
     }
 
+    /// A setting that the client asked for at login is none, or the connection could not be made new: as PostgreSQL
+    /// refuses the former at login, so do we, as soon as we know. Going on would mean settings that nobody wished for.
+    #[cold]
+    fn on_refused_setting(&mut self, body: &[u8], client: &mut Outbox, server: &Server) -> Move {
+        let behind = server.ledger.units().filter(|unit| !unit.kind.is_ours()).count();
+        count(&self.tally.unknown_outcome, behind);
+        let error = ServerError::read(body);
+        let hint = "A setting of this session could not be taken over to a server connection.";
+        put_error(client.buffer(), &Report::fatal(&error.code, &error.message).hint(hint));
+        Move::Refused
+    }
+
     /// The tag says whether the connection now carries something that settings do not tell.
     #[inline]
     fn on_complete(&mut self, body: &[u8], server: &mut Server) {
@@ -161,15 +182,16 @@ impl Session {
             unit.completed = true;
         }
         let Ok(tag) = backend::command_complete(body) else { return };
+        let alone = server.ledger.units().len() <= 1; // else something behind it may have been prepared anew
         match tag {
             b"SET" | b"LISTEN" | b"PREPARE" | b"DECLARE CURSOR" | b"LOAD" | b"CREATE TABLE" => {
                 server.marked_by = Some(self.id);
             }
-            b"DISCARD ALL" => {
+            b"DISCARD ALL" if alone => {
                 server.marked_by = None;
                 self.pinned = false;
             }
-            b"DEALLOCATE ALL" => self.pinned = false,
+            b"DEALLOCATE ALL" if alone => self.pinned = false,
             _ => {}
         }
     }

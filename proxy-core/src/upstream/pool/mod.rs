@@ -206,8 +206,12 @@ impl<C: Connect> Pool<C> {
     fn take_back(&self, mut conn: Box<Conn<C::State>>, reuse: Reuse) {
         self.catch_up();
         let quiet = conn.link.inbox.is_empty() && conn.link.outbox.is_empty();
+        if reuse == Reuse::Discard || !quiet {
+            self.hang_up(*conn);
+            return self.grow();
+        }
         let now = Instant::now();
-        if reuse == Reuse::Discard || !quiet || now >= conn.retire_at || !self.may_keep(&conn) {
+        if now >= conn.retire_at || !self.may_keep(&conn) {
             self.close(*conn);
             return self.grow();
         }
@@ -225,6 +229,12 @@ impl<C: Connect> Pool<C> {
             return waiter.resolve(Fate::Handed(conn));
         }
         self.idle.borrow_mut().push(conn);
+    }
+
+    /// Without a word: whoever had it may have left in the middle of a message, whose end a farewell could become.
+    fn hang_up(&self, conn: Conn<C::State>) {
+        self.open.set(self.open.get() - 1);
+        drop(conn);
     }
 
     fn close(&self, conn: Conn<C::State>) {
