@@ -47,10 +47,10 @@ impl Snapshot {
             "node_id": seen.and_then(|seen| seen.node_id),
             "timeline": seen.and_then(|seen| seen.timeline),
             "lsn": seen.map(|seen| format!("{:X}/{:X}", seen.lsn >> 32, seen.lsn & 0xffff_ffff)),
-            "lag_ms": seen.filter(|seen| seen.in_recovery).map(|seen| seen.lag.as_secs_f64() * 1000.0),
+            "lag_ms": seen.filter(|seen| seen.in_recovery).map(|seen| seen.lag.as_millis() as u64),
             "followers": seen.map(|seen| &seen.followers),
             "sender": seen.and_then(|seen| seen.receiver.as_ref()).map(|receiver| &receiver.sender),
-            "seen_ms_ago": seen.map(|seen| now.saturating_sub(seen.at).as_secs_f64() * 1000.0),
+            "seen_ms_ago": seen.map(|seen| now.saturating_sub(seen.at).as_millis() as u64),
         })
     }
 }
