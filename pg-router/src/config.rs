@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_core::config::{Invalid, Secret, Settings, Size, duration, optional_duration};
+use proxy_core::error::Error;
 use proxy_core::net::{Addr, SocketOptions};
 use proxy_core::tls::{ClientTlsSettings, ServerTlsSettings};
 use proxy_core::upstream::Policy;
@@ -263,7 +264,7 @@ impl Settings for Config {
                 "needs a certificate; write [client_tls], or leave it out",
             ));
         }
-        Ok(())
+        self.check_tls()
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -283,6 +284,14 @@ fn pem_files<'a>(paths: [Option<&'a PathBuf>; 3]) -> impl Iterator<Item = PathBu
 }
 
 impl Config {
+    /// The settings of each TLS table go together. Their files are read at the start.
+    fn check_tls(&self) -> Result<(), Invalid> {
+        let wrong = |key| move |error: Error| Invalid::new(key, error.to_string());
+        self.client_tls.clone().map(|tls| tls.config(&[])).transpose().map_err(wrong("client_tls"))?;
+        self.server_tls.clone().map(|tls| tls.config(&[])).transpose().map_err(wrong("server_tls"))?;
+        Ok(())
+    }
+
     /// How many workers there are to be.
     pub fn worker_count(&self) -> usize {
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -2,30 +2,53 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use proxy_core::error::{Error, Kind};
 use proxy_core::link::Link;
 use proxy_core::net::{self, Addr, SocketOptions, Stream};
 use proxy_core::tls::ClientTls;
 use proxy_core::upstream::Endpoint;
+use proxy_core::upstream::permits::Permits;
 use proxy_core::upstream::pool::{Connect, Failure, Role};
 use tokio::time::Instant;
 
 use crate::auth::KeyCache;
-use crate::pools::{Common, PoolKey};
 use crate::roster::Roster;
 use crate::server::{LoggedIn, Login, LoginError, login, request_tls};
 use crate::session::vars::Vars;
 use crate::session::{CancelTarget, Server};
+use crate::topology::{Evidence, Handle};
 use crate::wire::error::{Report, ServerError, put_error};
 use crate::wire::frontend;
 
 /// Errors of a login that another attempt may not meet (class 57: the server comes or goes; 53: it is full).
 const PASSING: [&str; 2] = ["57", "53"];
+
+/// Whom a pool serves. Settings that PostgreSQL does not report can't follow a client from connection to connection,
+/// so that they are part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PoolKey {
+    /// The client's user.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// Which servers.
+    pub role: Role,
+    /// Start-up settings that don't follow, in the client's order.
+    pub settings: Vec<(String, String)>,
+}
+
+/// What the pools of one key share over the workers.
+pub struct Common {
+    /// Their cap.
+    pub permits: Arc<Permits>,
+    /// What the newest connection was told at login.
+    pub welcome: ArcSwapOption<Vec<(String, String)>>,
+}
 
 /// How all connections to servers are opened.
 pub struct Dial {
@@ -37,9 +60,18 @@ pub struct Dial {
     pub tls: Option<Arc<ClientTls>>,
     /// Who logs in with what.
     pub roster: Arc<ArcSwap<Roster>>,
+    /// Who is told when traffic meets something that speaks against a server.
+    pub watcher: OnceLock<Handle>,
 }
 
 impl Dial {
+    /// Traffic met something that speaks against a server: a hint to look at once, never more.
+    pub fn suspect(&self, endpoint: &Endpoint, evidence: Evidence) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher.evidence(endpoint.addr(), evidence);
+        }
+    }
+
     /// Connects and, where configured, encrypts.
     ///
     /// # Errors
@@ -80,7 +112,7 @@ impl Connect for Opener {
     }
 
     fn suspect(&self, endpoint: &Arc<Endpoint>) {
-        endpoint.suspect();
+        self.dial.suspect(endpoint, Evidence::Closed);
     }
 
     fn farewell(&self) -> &'static [u8] {
@@ -103,9 +135,10 @@ impl Opener {
             parameters: &parameters,
             clear_text,
         };
-        let LoggedIn { stream, greeting, rest } =
-            login(stream, &who, &self.keys).await.map_err(|error| failure(&error, credential.is_some()))?;
-        self.fence(greeting.in_hot_standby())?;
+        let LoggedIn { stream, greeting, rest } = login(stream, &who, &self.keys)
+            .await
+            .map_err(|error| self.refused(to, &error, credential.is_some()))?;
+        self.fence(to, greeting.in_hot_standby())?;
         let vars = Vars::collect(greeting.params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         self.common.welcome.store(Some(Arc::new(greeting.params)));
         let target = CancelTarget::new(to.clone(), greeting.key.pid, greeting.key.secret.into_boxed_slice());
@@ -118,13 +151,21 @@ impl Opener {
         ours.into_iter().chain(theirs).collect()
     }
 
+    fn refused(&self, by: &Endpoint, error: &LoginError, has_credential: bool) -> Failure {
+        if error.server().is_some_and(|server| server.code.starts_with("57P")) {
+            self.dial.suspect(by, Evidence::Shutdown);
+        }
+        failure(error, has_credential)
+    }
+
     /// The role fence: PostgreSQL 14 and later says at login whether it is a standby, so that no statement is ever
     /// sent to what was a primary a moment ago.
-    fn fence(&self, in_hot_standby: Option<bool>) -> Result<(), Failure> {
-        match (self.key.role, in_hot_standby) {
-            (Role::Primary, Some(true)) => Err(Failure::Unavailable("it is a standby".to_owned())),
-            _ => Ok(()),
+    fn fence(&self, server: &Endpoint, in_hot_standby: Option<bool>) -> Result<(), Failure> {
+        if self.key.role != Role::Primary || in_hot_standby != Some(true) {
+            return Ok(());
         }
+        self.dial.suspect(server, Evidence::HotStandby);
+        Err(Failure::Unavailable("it is a standby".to_owned()))
     }
 }
 

@@ -11,6 +11,7 @@ use proxy_core::metrics::Registry;
 
 use crate::accept::Desk;
 use crate::session::Tally;
+use crate::topology::Evidence;
 
 /// How often a worker adds up.
 const BEAT: Duration = Duration::from_millis(100);
@@ -55,7 +56,16 @@ pub async fn export(desk: Rc<Desk>, metrics: Metrics) {
     loop {
         beat.tick().await;
         pass_on(&desk.tally, &metrics);
+        report_refused_writes(&desk);
         last = last.replaced_by(Held::of(&desk), &metrics);
+    }
+}
+
+/// A write was refused as if by a standby: the watcher looks whether the primary is one still.
+fn report_refused_writes(desk: &Desk) {
+    let primary = desk.floor.topology.borrow().primary.clone();
+    if let Some(primary) = primary.filter(|_| desk.tally.read_only.take() > 0) {
+        desk.shared.dial.suspect(&primary, Evidence::ReadOnly);
     }
 }
 

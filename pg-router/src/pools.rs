@@ -14,30 +14,8 @@ use proxy_core::worker::Floor;
 
 use crate::auth::KeyCache;
 use crate::config::Config;
-use crate::connect::{Dial, Opener};
+use crate::connect::{Common, Dial, Opener, PoolKey};
 use crate::topology::Greeted;
-
-/// Whom a pool serves. Settings that PostgreSQL does not report can't follow a client from connection to connection,
-/// so that they are part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PoolKey {
-    /// The client's user.
-    pub user: String,
-    /// The database.
-    pub database: String,
-    /// Which servers.
-    pub role: Role,
-    /// Start-up settings that don't follow, in the client's order.
-    pub settings: Vec<(String, String)>,
-}
-
-/// What the pools of one key share over the workers.
-pub struct Common {
-    /// Their cap.
-    pub permits: Arc<Permits>,
-    /// What the newest connection was told at login.
-    pub welcome: ArcSwapOption<Vec<(String, String)>>,
-}
 
 /// What all workers share.
 pub struct Shared {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -97,6 +97,7 @@ impl Service for PgRouter {
             timeout: config.pool.connect_timeout,
             tls: server_tls.transpose()?.map(Arc::new),
             roster,
+            watcher: OnceLock::new(),
         });
         let state = open_state(&config.state_dir, args.forget_epoch, context)?;
         let replicas = Arc::new(Cluster::new("replicas", []));
@@ -145,10 +146,10 @@ impl Service for PgRouter {
 
     async fn reload(&mut self, config: Arc<Config>) -> Result<()> {
         let roster = load_roster(&config, self.mock)?;
-        if let Some(tls) = &self.client_tls {
+        if let Some(tls) = &self.shared.dial.tls {
             tls.reload()?;
         }
-        if let Some(tls) = &self.shared.dial.tls {
+        if let Some(tls) = &self.client_tls {
             tls.reload()?;
         }
         self.shared.dial.roster.store(Arc::new(roster));
@@ -175,6 +176,8 @@ impl Service for PgRouter {
 impl PgRouter {
     fn tell_status(&self, watcher: &Watcher, context: &Context) {
         let handle = watcher.handle();
+        // The watcher itself dials, so that it can't be known when the dial is made.
+        let _ = self.shared.dial.watcher.set(handle.clone());
         context.status.section("topology", move || handle.status());
         let shared = self.shared.clone();
         context.status.section("hold", move || serde_json::json!(shared.hold.snapshot()));
@@ -357,6 +360,16 @@ fn hold_limits(config: &Config) -> HoldLimits {
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let json = |config: &Config| serde_json::to_value(config).unwrap_or_default();
     let (old, new) = (json(old), json(new));
-    let fixed = ["workers", "state_dir", "listeners", "cluster", "client_tls", "server_tls", "sockets"];
-    fixed.into_iter().filter(|key| old.get(key) != new.get(key)).collect()
+    let fixed = [
+        "/workers",
+        "/state_dir",
+        "/listeners",
+        "/cluster",
+        "/client_tls",
+        "/client_tls_required",
+        "/server_tls",
+        "/sockets",
+        "/pool/connect_timeout",
+    ];
+    fixed.into_iter().filter(|key| old.pointer(key) != new.pointer(key)).collect()
 }

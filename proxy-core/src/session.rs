@@ -18,8 +18,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::link::{Link, Outbox, Scratch};
-use crate::upstream::pool::{Connect, Lease, Pool, Port, Refusal, Reuse};
+mod machine;
+
+pub use machine::{Ending, Loss, Machine, Step, Then};
+
+use crate::link::{Link, Scratch};
+use crate::upstream::pool::{Lease, Pool, Port, Refusal, Reuse};
 use crate::worker::{Pulse, Seat};
 
 /// Bytes that a client may send ahead while it waits for an upstream; beyond that it is not read.
@@ -31,135 +35,6 @@ const UNHEARD_BYTES: usize = 64 * 1024;
 
 /// How long a client may take to read the last words of its session.
 const FAREWELL: Duration = Duration::from_secs(10);
-
-/// What the machine orders about the bytes that it was shown: forward the first `forward` of them to the other side,
-/// drop the next `skip`, then do `then`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    /// Bytes to hand on unchanged.
-    pub forward: usize,
-    /// Bytes behind those that the machine has used up.
-    pub skip: usize,
-    /// What comes next.
-    pub then: Then,
-}
-
-impl Step {
-    /// Forward `n`, then show me the rest.
-    pub fn forward(n: usize) -> Self {
-        Self { forward: n, skip: 0, then: Then::Again }
-    }
-
-    /// Drop `n`, then show me the rest.
-    pub fn skip(n: usize) -> Self {
-        Self { forward: 0, skip: n, then: Then::Again }
-    }
-
-    /// Leave the bytes where they are.
-    pub fn then(then: Then) -> Self {
-        Self { forward: 0, skip: 0, then }
-    }
-}
-
-/// What the session does next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Show me the rest of these bytes.
-    Again,
-    /// Keep the rest until more bytes have come.
-    More,
-    /// Keep the rest; lease an upstream connection, then show it to me again.
-    Attach,
-    /// Give the lease back, then show me what the client has sent meanwhile.
-    Detach(Reuse),
-    /// The upstream connection is broken: give it up, and tell me by [`Machine::lost`].
-    Lost,
-    /// Flush to the client and end.
-    Close(Ending),
-}
-
-/// How a session ended; a metric label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// The client said good-bye or closed at a boundary.
-    Finished,
-    /// The client vanished in the middle of something.
-    Aborted,
-    /// We asked it to leave.
-    Drained,
-    /// We cut it at the deadline of a drain.
-    Terminated,
-    /// It broke the protocol.
-    Protocol,
-    /// Its upstream was lost and the protocol has no way to go on.
-    Upstream,
-}
-
-impl Ending {
-    /// The label value.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Aborted => "aborted",
-            Self::Drained => "drained",
-            Self::Terminated => "terminated",
-            Self::Protocol => "protocol",
-            Self::Upstream => "upstream",
-        }
-    }
-}
-
-/// How an upstream connection was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// It ended or failed. `unsent` bytes at the end of what was forwarded have never reached the kernel.
-    Cut {
-        /// Forwarded bytes that were certainly not sent.
-        unsent: usize,
-    },
-    /// Its endpoint is no longer what it was leased as; we hang up.
-    Fenced {
-        /// As in [`Loss::Cut`].
-        unsent: usize,
-    },
-}
-
-/// A protocol without I/O: every decision of a session is made here.
-pub trait Machine {
-    /// How upstream connections of this protocol are opened, and what is kept with each.
-    type Connect: Connect;
-
-    /// The client has sent `input`. Without a lease `upstream` is `None`, and nothing may be forwarded.
-    fn downstream(
-        &mut self,
-        input: &[u8],
-        client: &mut Outbox,
-        upstream: Option<Port<'_, State<Self>>>,
-    ) -> Step;
-
-    /// The leased upstream has sent `input`.
-    fn upstream(&mut self, input: &[u8], client: &mut Outbox, upstream: Port<'_, State<Self>>) -> Step;
-
-    /// A lease was taken; what is pushed here goes before the client's bytes.
-    fn attached(&mut self, upstream: Port<'_, State<Self>>);
-
-    /// The lease was lost. Bytes that must be read again (to be executed elsewhere, or answered here) are returned.
-    fn lost(&mut self, loss: Loss, client: &mut Outbox, state: &mut State<Self>) -> (Vec<u8>, Then);
-
-    /// No lease could be had for what [`Then::Attach`] asked.
-    fn refused(&mut self, refusal: &Refusal, client: &mut Outbox) -> Then;
-
-    /// Somebody waits for this lease no longer (a cancel request): asked at each wake-up while waiting.
-    fn gave_up(&mut self) -> bool;
-
-    /// We drain: say good-bye and close if this is a boundary, else go on and do so at the next one.
-    fn drain(&mut self, client: &mut Outbox) -> Then;
-
-    /// The client closed its side: at a boundary, or in the middle of something.
-    fn hung_up(&mut self) -> Ending;
-}
-
-type State<M> = <<M as Machine>::Connect as Connect>::State;
 
 /// One client connection and, at times, its lease.
 pub struct Session<M: Machine> {
@@ -219,13 +94,14 @@ impl<M: Machine> Session<M> {
 
     /// Nobody has any bytes. While the process drains this may be the boundary at which to leave.
     fn rest(&mut self) -> Poll<Then> {
-        if self.seat.is_draining()
-            && self.lease.is_none()
-            && let then @ Then::Close(_) = self.machine.drain(&mut self.client.outbox)
-        {
-            return Poll::Ready(then);
+        if !self.seat.is_draining() {
+            return Poll::Pending;
         }
-        Poll::Pending
+        let upstream = self.lease.as_mut().map(|lease| lease.port());
+        match self.machine.drain(&mut self.client.outbox, upstream) {
+            then @ Then::Close(_) => Poll::Ready(then),
+            _ => Poll::Pending,
+        }
     }
 
     /// Does what can be done without waiting; hands back what can't.
@@ -272,7 +148,9 @@ impl<M: Machine> Session<M> {
         }
         // The upstream was not read while the client had not heard all: nobody but we will wake us for what it says.
         *moved |= unheard && self.client.outbox.is_empty();
-        match self.lease.as_mut().map(|lease| lease.link.poll_flush(cx)) {
+        // What was pushed at the start of a lease leaves together with the request behind it.
+        let upstream = self.lease.as_mut().filter(|_| !self.again);
+        match upstream.map(|lease| lease.link.poll_flush(cx)) {
             Some(Poll::Pending) => return Then::More, // back-pressure: first that
             Some(Poll::Ready(Err(_))) => {
                 *moved = true; // what is to be read again lies in the inbox
@@ -334,8 +212,11 @@ impl<M: Machine> Session<M> {
 
     /// Upstream to machine to client, one read's worth.
     fn pump_upstream(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Then {
-        if self.lease.is_none() || !self.client.outbox.is_empty() {
-            return Then::More; // nobody to read from, or back-pressure
+        match self.client.poll_flush(cx) {
+            Poll::Ready(Err(_)) => return Then::Close(self.machine.hung_up()),
+            Poll::Pending => return Then::More, // back-pressure
+            Poll::Ready(Ok(())) if self.lease.is_none() => return Then::More,
+            Poll::Ready(Ok(())) => {}
         }
         let scratch = self.scratch.clone();
         let mut scratch = scratch.borrow();

@@ -202,7 +202,9 @@ impl<J: Send + 'static> Workers<J> {
                 .build()?;
             let body = move || {
                 let set = LocalSet::new();
-                runtime.block_on(set.run_until(work(Floor::new(id, around, shared), receiver, open)));
+                runtime.block_on(set.run_until(async move {
+                    work(Floor::open(id, around, shared), receiver, open).await;
+                }));
             };
             workers.threads.push(std::thread::Builder::new().name(format!("worker-{id}")).spawn(body)?);
             workers.desks.push(Desk { jobs: sender, load });
@@ -246,8 +248,9 @@ fn send<J>(desk: &Desk<J>, job: J) -> Result<(), J> {
 }
 
 impl Floor {
-    fn new(id: usize, around: Surroundings, load: Arc<AtomicUsize>) -> Rc<Self> {
-        Rc::new(Self {
+    /// A floor that listens for as long as the current worker lives.
+    pub(crate) fn open(id: usize, around: Surroundings, load: Arc<AtomicUsize>) -> Rc<Self> {
+        let floor = Rc::new(Self {
             id,
             scratch: Scratch::default(),
             phase: Cell::new(around.drain.phase()),
@@ -256,7 +259,9 @@ impl Floor {
             generation: Cell::new(0),
             seats: RefCell::default(),
             load,
-        })
+        });
+        tasks::spawn_session(floor.clone().listen());
+        floor
     }
 }
 
@@ -266,7 +271,6 @@ where
     F: Fn(Rc<Floor>) -> H,
     H: FnMut(J),
 {
-    tasks::spawn_session(floor.clone().listen());
     let mut handle = open(floor);
     while let Some(job) = jobs.recv().await {
         handle(job);

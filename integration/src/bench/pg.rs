@@ -18,6 +18,8 @@ use crate::{debian, measure};
 const PROTOCOLS: [&str; 3] = ["simple", "extended", "prepared"];
 const CLIENTS: [usize; 4] = [1, 16, 64, 256];
 const SUBJECTS: [&str; 5] = ["direct", "pg-router", "pgbouncer", "pgpool", "haproxy"];
+/// Measured only when named.
+const EXTRAS: [&str; 1] = ["pgpool-relay"];
 const QUICK_CASES: [&str; 2] = ["simple-64", "extended-64"];
 /// Server connections of a pool in transaction mode.
 const POOL: usize = 20;
@@ -79,11 +81,16 @@ impl Plan {
     fn of(options: &Options) -> Result<Self> {
         let names: Vec<String> = Case::all().map(Case::name).collect();
         refuse_unknown("case", &options.only, &names)?;
-        refuse_unknown("subject", &options.subjects, &SUBJECTS.map(String::from))?;
+        let known: Vec<String> = SUBJECTS.iter().chain(&EXTRAS).map(ToString::to_string).collect();
+        refuse_unknown("subject", &options.subjects, &known)?;
         let by_default = |name: &str| !options.quick || QUICK_CASES.contains(&name);
         Ok(Self {
             cases: Case::all().filter(|case| chosen(&options.only, &case.name(), by_default)).collect(),
-            subjects: SUBJECTS.into_iter().filter(|name| chosen(&options.subjects, name, |_| true)).collect(),
+            subjects: SUBJECTS
+                .into_iter()
+                .chain(EXTRAS)
+                .filter(|name| chosen(&options.subjects, name, |name| SUBJECTS.contains(&name)))
+                .collect(),
             rounds: if options.quick { 1 } else { options.rounds },
             window: if options.quick { QUICK_WINDOW } else { WINDOW },
         })
@@ -134,7 +141,8 @@ impl Bed {
         Ok(match name {
             "direct" => Box::new(Direct::to(primary)),
             "pgbouncer" => Box::new(Pgbouncer::start(primary, mode, size)?),
-            "pgpool" => Box::new(Pgpool::relay(primary, case.clients)?),
+            "pgpool" => Box::new(Pgpool::following(&self.cluster, case.clients)?),
+            "pgpool-relay" => Box::new(Pgpool::relay(primary, case.clients)?),
             "haproxy" => Box::new(Haproxy::relay(primary)?),
             _ => Box::new(self.router(mode, size)?),
         })

@@ -14,6 +14,9 @@ use crate::pg::{Cluster, ClusterOptions, Node};
 use crate::progress::say;
 use crate::router::{Router, RouterOptions};
 
+/// Pgpool-II refuses a client beyond its children: twice as many as a drill has clients.
+const PGPOOL_CHILDREN: usize = 64;
+
 /// repmgrd needs some two seconds; a cut network takes longer to be noticed.
 const PROMOTION_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a load may need after the promotion before it counts as lost for good.
@@ -137,7 +140,7 @@ fn subject(run: &Run, cluster: &Cluster, folder: &Path) -> Result<Box<dyn Subjec
     Ok(match run.subject {
         ROUTER => Box::new(Router::start(cluster, &router_options(&run.router, Some(folder)))?),
         "haproxy" => Box::new(Haproxy::following(cluster)?),
-        _ => Box::new(Pgpool::following(cluster)?),
+        _ => Box::new(Pgpool::following(cluster, PGPOOL_CHILDREN)?),
     })
 }
 

@@ -13,7 +13,8 @@ pub struct Pgpool(Program);
 subject!(Pgpool);
 
 impl Pgpool {
-    /// As many children as clients in front of the primary alone: what the other subjects of a bench do.
+    /// Stripped to a relay, which nobody deploys: as many children as clients in front of the primary alone, and no
+    /// load balancing.
     pub fn relay(primary: SocketAddr, children: usize) -> Result<Self> {
         let settings = format!(
             "num_init_children = {children}
@@ -28,11 +29,11 @@ failover_on_backend_error = off
     }
 
     /// In front of all nodes, in the configuration that goes with somebody else promoting: no failover command, nodes
-    /// checked each second, a returned node attached again.
-    pub fn following(cluster: &Cluster) -> Result<Self> {
+    /// checked each second, a returned node attached again, reads balanced (its default).
+    pub fn following(cluster: &Cluster, children: usize) -> Result<Self> {
         let backends: String = cluster.nodes().iter().map(|n| backend(n.id() - 1, n.addr())).collect();
         let settings = format!(
-            "num_init_children = 64
+            "num_init_children = {children}
 max_pool = 4
 load_balance_mode = on
 disable_load_balance_on_write = 'transaction'

@@ -56,7 +56,8 @@ pub(super) struct Case<'a> {
 pub(super) fn fate(case: &Case<'_>) -> Fate {
     match case.status {
         Status::Idle => autocommit(case),
-        _ if case.proof || !may_have_committed(case) => Fate::Aborted,
+        // What has completed may have been the COMMIT itself, whatever the server said afterwards.
+        _ if (case.proof && !case.unit.completed) || !may_have_committed(case) => Fate::Aborted,
         _ => Fate::Unknown,
     }
 }

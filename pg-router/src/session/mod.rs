@@ -140,6 +140,8 @@ pub struct Tally {
     pub refused: Cell<u64>,
     /// Clients whose bytes broke the protocol.
     pub violations: Cell<u64>,
+    /// Writes that a server refused as it takes none (25006): it may be a primary no more.
+    pub read_only: Cell<u64>,
 }
 
 fn count(cell: &Cell<u64>, n: usize) {
@@ -188,8 +190,8 @@ impl<C: Connect<State = Server>> Machine for Conversation<C> {
         self.session.handle.cancelled.take()
     }
 
-    fn drain(&mut self, client: &mut Outbox) -> Then {
-        self.session.on_drain(client)
+    fn drain(&mut self, client: &mut Outbox, server: Option<Port<'_, Server>>) -> Then {
+        self.session.on_drain(client, server)
     }
 
     fn hung_up(&mut self) -> Ending {
@@ -288,8 +290,9 @@ impl Session {
         Then::Again
     }
 
-    fn on_drain(&mut self, client: &mut Outbox) -> Then {
-        if !self.at_boundary() {
+    fn on_drain(&mut self, client: &mut Outbox, server: Option<Port<'_, Server>>) -> Then {
+        let owed = server.is_some_and(|server| !server.state.ledger.is_empty());
+        if owed || !self.at_boundary() {
             return Then::Again;
         }
         let report = Report::fatal("57P01", "terminating connection: the router is shutting down");

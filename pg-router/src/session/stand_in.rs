@@ -64,8 +64,13 @@ impl Apology {
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {
-        let hint = if self.code == "40001" { "Retry the transaction." } else { "Nothing was executed." };
-        put_error(out, &Report::error(&self.code, &self.message).hint(hint));
+        let report = Report::error(&self.code, &self.message);
+        let report = match self.code.as_str() {
+            "40001" => report.hint("Retry the transaction."),
+            "25P02" => report,
+            _ => report.hint("Nothing was executed."),
+        };
+        put_error(out, &report);
     }
 }
 

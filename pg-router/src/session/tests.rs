@@ -1,4 +1,4 @@
-//! Conversations: what the client says (`C`), what goes to the server (`S`), what comes back.
+//! Conversations: what the client says (`C`), what goes to the server (`S`), what comes back. Kind: pure.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -397,6 +397,57 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> impl Iterator<Item = &'a [u8]>
     at.sort_unstable();
     let ends = at.clone().into_iter().skip(1);
     at.into_iter().zip(ends).map(|(from, to)| &bytes[from..to]).collect::<Vec<_>>().into_iter()
+}
+
+/// An extended COMMIT is executed at Execute; Sync has no part in it.
+fn without_sync(sqls: &[&str]) -> Vec<u8> {
+    sqls.iter()
+        .flat_map(|sql| {
+            let all = extended(sql);
+            all[..all.len() - 5].to_vec()
+        })
+        .collect()
+}
+
+#[test]
+fn a_commit_that_was_executed_before_its_sync_is_unknown() {
+    let mut talk = in_transaction();
+    talk.client(&without_sync(&["commit"])).lose(0);
+    assert_eq!(talk.heard(), "error:08007");
+    talk.client(&frontend::SYNC);
+    assert_eq!(talk.heard(), "ready:I");
+}
+
+#[test]
+fn a_commit_whose_sync_alone_was_not_sent_is_unknown() {
+    let mut talk = in_transaction();
+    talk.client(&extended("commit")).lose(5);
+    assert_eq!(talk.heard(), "error:08007 ready:I");
+}
+
+#[test]
+fn a_commit_that_was_acknowledged_is_never_called_rolled_back() {
+    let mut talk = in_transaction();
+    let mut answer = Vec::new();
+    crate::wire::backend::put_command_complete(&mut answer, "COMMIT");
+    answer.extend(fatal("57P01"));
+    talk.client(&extended("commit")).server(&answer);
+    assert_eq!(talk.heard(), "COMMIT error:08007 ready:I");
+}
+
+#[test]
+fn a_pipeline_that_commits_in_the_middle_is_not_run_again() {
+    let mut talk = talk();
+    talk.client(&without_sync(&["begin", INSERT, "commit"])).lose(0);
+    assert!(talk.to_server.is_empty(), "run again");
+}
+
+#[test]
+fn a_procedure_may_have_committed_in_between() {
+    let mut talk = talk();
+    talk.client(&query("call sell()")).server(&fatal("57P01"));
+    assert!(talk.to_server.is_empty(), "run again");
+    assert_eq!(talk.heard(), "error:08007 ready:I");
 }
 
 /// Half of a row that is larger than one read.

@@ -151,7 +151,11 @@ impl Session {
     /// True if this is the connection's last word: the client need not hear it, as the connection is not its.
     fn on_error(&mut self, body: &[u8], server: &mut Server) -> bool {
         server.ledger.copy_over();
-        let fatal = fields(body).is_fatal();
+        let error = fields(body);
+        if error.code() == Some("25006") {
+            count(&self.tally.read_only, 1);
+        }
+        let fatal = error.is_fatal();
         if fatal {
             let ServerError { code, message, .. } = ServerError::read(body);
             server.fatal = Some(Fatal { code, message });

@@ -3,12 +3,13 @@
 
 use std::rc::Weak;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::lease::Conn;
 use super::queue::Fate;
-use super::{Connect, Failure, Pool, Refusal, Reuse, Role};
+use super::{Connect, Failure, Pool, Refusal, Role};
 use crate::link::Link;
 use crate::tasks;
 use crate::upstream::permits::Permit;
@@ -18,6 +19,9 @@ use crate::upstream::{Endpoint, InFlight};
 /// quicker, and a server that has just been promoted has other things to do.
 const OPENING_AT_ONCE: usize = 8;
 
+/// How long a pool leaves a permit to its namesakes: enough for them to wake up.
+const TURN: Duration = Duration::from_millis(5);
+
 /// Where a connection is to lead, and as of which epoch.
 struct Target {
     in_flight: InFlight,
@@ -25,12 +29,23 @@ struct Target {
 }
 
 /// One of the connections being opened; counted until dropped, so that a bug in opening one costs no place.
-struct Opening<C: Connect>(Weak<Pool<C>>);
+struct Opening<C: Connect> {
+    pool: Weak<Pool<C>>,
+    concluded: bool,
+}
+
+impl<C: Connect> Opening<C> {
+    fn conclude(mut self) {
+        self.concluded = true;
+    }
+}
 
 impl<C: Connect> Drop for Opening<C> {
     fn drop(&mut self) {
-        if let Some(pool) = self.0.upgrade() {
-            pool.opening.set(pool.opening.get() - 1);
+        let Some(pool) = self.pool.upgrade() else { return };
+        pool.opening.set(pool.opening.get() - 1);
+        if !self.concluded {
+            pool.pause(); // a bug: the next attempt may well meet it again
         }
     }
 }
@@ -38,22 +53,28 @@ impl<C: Connect> Drop for Opening<C> {
 impl<C: Connect> Pool<C> {
     /// Opens connections while sessions wait that none of those being opened is for.
     pub(super) fn grow(&self) {
-        let now = Instant::now();
-        if self.not_before.get().is_some_and(|moment| now < moment) {
-            return; // the last attempt has just failed; its successor is on the clock
-        }
-        while self.has_target() && self.wants_another() {
+        // Counted beforehand: while the worker ends, what is spawned is dropped at once and nothing ever opens.
+        for _ in 0..self.missing() {
+            if self.is_pausing() || !self.has_target() {
+                return;
+            }
             let permit = if self.has_its_share() { None } else { self.permits.try_take() };
             let Some(permit) = permit else { return self.queue.ask(&self.permits) };
             let Some(target) = self.pick() else { return };
             self.opening.set(self.opening.get() + 1);
-            tasks::spawn_session(open(Opening(self.me.clone()), target, permit));
+            let opening = Opening { pool: self.me.clone(), concluded: false };
+            tasks::spawn_session(open(opening, target, permit));
         }
     }
 
-    fn wants_another(&self) -> bool {
+    /// The last attempt has just failed; its successor is on the clock.
+    fn is_pausing(&self) -> bool {
+        self.not_before.get().is_some_and(|moment| Instant::now() < moment)
+    }
+
+    fn missing(&self) -> usize {
         let short = self.limits.min.saturating_sub(self.open.get());
-        self.opening.get() < self.queue.len().max(short).min(OPENING_AT_ONCE)
+        self.queue.len().max(short).min(OPENING_AT_ONCE).saturating_sub(self.opening.get())
     }
 
     /// More would be taken from a namesake that goes short.
@@ -95,7 +116,10 @@ impl<C: Connect> Pool<C> {
         self.open.set(self.open.get() + 1);
         let Target { in_flight, epoch } = target;
         let conn = Conn { link, state, in_flight, epoch, idle_since: now, retire_at, _permit: permit };
-        self.take_back(Box::new(conn), Reuse::Clean);
+        match self.is_still_current(&conn) {
+            true => self.hand_on(Box::new(conn)), // whatever its share: else it would be opened in vain
+            false => self.close(conn),
+        }
         self.queue.withdraw(); // that wish was granted; if more wait, the next is heard anew
         self.grow();
     }
@@ -119,9 +143,21 @@ impl<C: Connect> Pool<C> {
         }
     }
 
+    /// With fewer permits than pools the one that was just given up is a namesake's turn: it must hear of it first.
+    #[cold]
+    pub(super) fn let_others_go_first(&self) {
+        if self.open.get() == 0 {
+            self.pause_for(TURN);
+        }
+    }
+
     /// The next attempt is made a while from now.
     fn pause(&self) {
         let pause = self.backoff.borrow_mut().next_delay(fastrand::u32(..));
+        self.pause_for(pause);
+    }
+
+    fn pause_for(&self, pause: Duration) {
         self.not_before.set(Some(Instant::now() + pause));
         let pool = self.me.clone();
         tasks::spawn_session(async move {
@@ -133,10 +169,10 @@ impl<C: Connect> Pool<C> {
 
 /// Opens one connection for a pool, if the pool is still there.
 async fn open<C: Connect>(opening: Opening<C>, target: Target, permit: Permit) {
-    let Some(pool) = opening.0.upgrade() else { return };
+    let Some(pool) = opening.pool.upgrade() else { return };
     let endpoint = Arc::clone(target.in_flight.endpoint());
     let outcome = pool.connect.connect(&endpoint).await;
-    drop(opening);
+    opening.conclude();
     match outcome {
         Ok((link, state)) => pool.opened(link, state, target, permit),
         Err(failure) => {

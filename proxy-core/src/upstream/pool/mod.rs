@@ -18,6 +18,8 @@ mod upkeep;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod toy;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -199,7 +201,7 @@ impl<C: Connect> Pool<C> {
         stirred
     }
 
-    /// A connection came back, or was just opened: to the longest waiter, else to rest, else away.
+    /// A connection came back: to the longest waiter, else to rest, else away.
     #[inline]
     fn take_back(&self, mut conn: Box<Conn<C::State>>, reuse: Reuse) {
         self.catch_up();
@@ -208,17 +210,24 @@ impl<C: Connect> Pool<C> {
             self.hang_up(*conn);
             return self.grow();
         }
-        if !self.may_keep(&conn) {
+        let now = Instant::now();
+        if now >= conn.retire_at || !self.may_keep(&conn) {
             self.close(*conn);
             return self.grow();
         }
         if self.is_over_its_share() {
-            return self.close(*conn);
+            self.close(*conn);
+            return self.let_others_go_first();
         }
+        conn.idle_since = now;
+        self.hand_on(conn);
+    }
+
+    #[inline]
+    fn hand_on(&self, conn: Box<Conn<C::State>>) {
         if let Some(waiter) = self.queue.next() {
             return waiter.resolve(Fate::Handed(conn));
         }
-        conn.idle_since = Instant::now();
         self.idle.borrow_mut().push(conn);
     }
 

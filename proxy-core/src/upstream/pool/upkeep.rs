@@ -29,8 +29,8 @@ pub(super) async fn look_after<C: Connect>(
     loop {
         let act: fn(&Pool<C>) = tokio::select! {
             _ = beat.tick() => Pool::beat,
-            () = permits.freed() => Pool::grow,
-            () = permits.asked() => Pool::shed,
+            () = permits.freed() => Pool::trade,
+            () = permits.asked() => Pool::trade,
             changed = topology.changed(), if published => {
                 published = changed.is_ok(); // no watcher any more: the process ends, those who wait still time out
                 Pool::catch_up
@@ -93,6 +93,12 @@ impl<C: Connect> Pool<C> {
         let is_cold = now.duration_since(conn.idle_since) >= self.limits.idle;
         let is_spare = self.open.get() > self.limits.min;
         !(is_cold && is_spare) && now < conn.retire_at && self.may_keep(conn) && !self.has_died(conn)
+    }
+
+    /// A permit was freed or asked for; of two calls at once only one is heard, therefore both are answered.
+    fn trade(&self) {
+        self.shed();
+        self.grow();
     }
 
     /// The coldest goes if nobody has used it for a beat and a namesake goes short.
