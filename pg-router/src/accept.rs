@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use proxy_core::drain::Presence;
 use proxy_core::error::{Error, Kind, Side};
 use proxy_core::link::Link;
@@ -11,7 +12,7 @@ use proxy_core::net::Stream;
 use proxy_core::proxy_protocol::{self, Policy};
 use proxy_core::session::{Ending, drive};
 use proxy_core::tls::ServerTls;
-use proxy_core::upstream::pool::Reuse;
+use proxy_core::upstream::pool::{Refusal, Reuse};
 use proxy_core::worker::{Floor, Seat};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
@@ -66,6 +67,9 @@ pub struct Desk {
     /// The next session's number.
     pub next_id: std::cell::Cell<u64>,
 }
+
+/// What a server reports at login.
+type Params = Arc<Vec<(String, String)>>;
 
 /// A client that may begin.
 struct Client {
@@ -157,7 +161,13 @@ async fn come_in(
         let report = Report::fatal("53300", "too many combinations of user, database and settings");
         return refuse(reader.stream, &report).await;
     };
-    let params = server_params(&entry, &desk.shared, startup.user()).await;
+    let params = match server_params(&entry, &desk.shared, startup.user()).await {
+        Ok(params) => params,
+        Err(answer) => {
+            write(reader.stream, &answer).await?;
+            return Err(Error::downstream(Kind::Denied, "the server refuses this user or database"));
+        }
+    };
     let vars = send_welcome(reader.stream, &startup, &params).await?;
     let unread = std::mem::take(&mut reader.buffer);
     Ok(Some(Client { stream, unread, entry, vars }))
@@ -303,24 +313,24 @@ fn pool_key(gate: &Gate, startup: &Startup<'_>) -> PoolKey {
 }
 
 /// What the server reports at login. The first client of a pool waits for a connection of it, but not during an
-/// outage: then what the monitors were told must do.
-async fn server_params(entry: &Entry, shared: &Shared, user: &str) -> Arc<Vec<(String, String)>> {
+/// outage: then what the monitors were told must do. The error is the server's own answer to a login that it refuses.
+async fn server_params(entry: &Entry, shared: &Shared, user: &str) -> Result<Params, Bytes> {
     if entry.common.welcome.load().is_none() {
         let patience = shared.config.load().pool.connect_timeout;
         if entry.pool.has_target() {
-            let _ = tokio::time::timeout(patience, entry.pool.lease(0))
-                .await
-                .map(|lease| lease.map(|lease| lease.release(Reuse::Clean)));
+            match tokio::time::timeout(patience, entry.pool.lease(0)).await {
+                Ok(Ok(lease)) => lease.release(Reuse::Clean),
+                Ok(Err(Refusal::Denied(answer))) => return Err(answer),
+                _ => {}
+            }
         }
     }
-    match entry.common.welcome.load_full() {
-        Some(welcome) => welcome,
-        None => {
-            let mut greeted = shared.greeted.subscribe();
-            let told = greeted.wait_for(|told| !told.is_empty()).await; // the login's deadline bounds this
-            Arc::new(told.map(|told| guessed(&told, user)).unwrap_or_default())
-        }
+    if let Some(welcome) = entry.common.welcome.load_full() {
+        return Ok(welcome);
     }
+    let mut greeted = shared.greeted.subscribe();
+    let told = greeted.wait_for(|told| !told.is_empty()).await; // the login's deadline bounds this
+    Ok(Arc::new(told.map(|told| guessed(&told, user)).unwrap_or_default()))
 }
 
 /// What a server would tell `user`, made from what it told a monitor.

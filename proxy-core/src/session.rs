@@ -140,11 +140,14 @@ impl<M: Machine> Session<M> {
 
     /// Client to machine to upstream, one read's worth.
     fn pump_downstream(&mut self, cx: &mut Context<'_>, moved: &mut bool) -> Then {
+        let unheard = !self.client.outbox.is_empty();
         match self.client.poll_flush(cx) {
             Poll::Ready(Err(_)) => return Then::Close(self.machine.hung_up()),
             Poll::Pending if self.client.outbox.rest().len() > UNHEARD_BYTES => return Then::More,
             _ => {}
         }
+        // The upstream was not read while the client had not heard all: nobody but we will wake us for what it says.
+        *moved |= unheard && self.client.outbox.is_empty();
         // What was pushed at the start of a lease leaves together with the request behind it.
         let upstream = self.lease.as_mut().filter(|_| !self.again);
         match upstream.map(|lease| lease.link.poll_flush(cx)) {
