@@ -7,7 +7,7 @@ use integration::{
     process::free_port,
     wait::eventually,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::{
     fs,
     io::{Read, Write},
@@ -104,6 +104,7 @@ fn certificates(dir: &Path) -> Result<()> {
     let trouble = |e: rcgen::Error| integration::Error::new(e.to_string());
     let mut ca = CertificateParams::new(Vec::new()).map_err(trouble)?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(DnType::CommonName, "a CA for a test"); // else it is named like the leaf
     let ca_key = KeyPair::generate().map_err(trouble)?;
     fs::write(dir.join("ca.pem"), ca.self_signed(&ca_key).map_err(trouble)?.pem())?;
     let key = KeyPair::generate().map_err(trouble)?;
