@@ -7,6 +7,7 @@
     reason = "the bans guard the routers' workers; a test bed has threads to block and tasks of its own"
 )]
 
+pub mod bed;
 pub mod bench;
 pub mod debian;
 pub mod direct;
@@ -22,6 +23,7 @@ pub mod pg;
 pub mod place;
 pub mod process;
 pub mod progress;
+pub mod python;
 pub mod report;
 pub mod router;
 pub mod sweeper;

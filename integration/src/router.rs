@@ -79,6 +79,8 @@ pub struct RouterOptions {
     pub nodes: Vec<String>,
     /// TOML appended to the configuration as it is.
     pub extra: String,
+    /// Added to its environment: any key, as in `("PG_ROUTER_POOL__WAIT_TIMEOUT", "1s")`.
+    pub env: Vec<(&'static str, String)>,
 }
 
 impl RouterOptions {
@@ -93,6 +95,7 @@ impl RouterOptions {
             pool_size: 20,
             nodes: Vec::new(),
             extra: String::new(),
+            env: Vec::new(),
         }
     }
 }
@@ -127,6 +130,7 @@ impl Router {
         let log = dir.join("pg-router.log");
         let args = ["--config".into(), dir.join("pg-router.toml").to_string_lossy().into_owned()];
         let spec = Spec::new(options.binary.to_string_lossy()).args(args).log(&log);
+        let spec = options.env.iter().fold(spec, |spec, (key, value)| spec.env(key, value));
         Ok(Self { process: Process::spawn(&spec)?, addr, admin, log })
     }
 
@@ -171,6 +175,16 @@ impl Router {
     pub fn metric(&self, name: &str) -> Result<f64> {
         let (_, text) = http::get(self.admin, "/metrics")?;
         Ok(http::metric(&text, name))
+    }
+
+    /// Its folder: `pg-router.toml`, `userlist.txt`, `state`, …
+    pub fn dir(&self) -> &Path {
+        self.log.parent().unwrap_or(&self.log)
+    }
+
+    /// Sends `signal`.
+    pub fn signal(&mut self, signal: rustix::process::Signal) -> Result<()> {
+        self.process.signal(signal)
     }
 
     /// Its log.

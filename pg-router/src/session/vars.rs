@@ -18,12 +18,15 @@ pub const FOLLOWED: [&str; 6] = [
     "application_name",
 ];
 
+/// The only one of them that may be empty: who gave no name must not go by another's.
+const NAMELESS: &str = "application_name";
+
 /// The values of [`FOLLOWED`], in that order. Cheap to clone and to compare while nobody changes them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vars(Rc<[Box<str>; FOLLOWED.len()]>);
 
 impl Vars {
-    /// The values among `params`; what is missing is empty and never sent.
+    /// The values among `params`; what is missing is empty, and left as it is on a server unless it is the name.
     pub fn collect<'a>(params: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut vars = Self::default();
         for (name, value) in params {
@@ -63,7 +66,7 @@ impl Vars {
     pub fn put_changes(&self, theirs: &Self, out: &mut Vec<u8>) -> bool {
         let mut sql = String::new();
         for ((name, ours), (_, theirs)) in self.iter().zip(theirs.iter()) {
-            if ours != theirs && !ours.is_empty() {
+            if ours != theirs && (!ours.is_empty() || name == NAMELESS) {
                 sql.extend(["SET ", name, " TO ", &quoted(ours), ";"]);
             }
         }
@@ -113,6 +116,15 @@ mod tests {
     #[test]
     fn what_the_client_never_named_is_left_alone() {
         check(&[], &[("TimeZone", "UTC")], None);
+    }
+
+    #[test]
+    fn who_has_no_name_does_not_keep_another_s() {
+        check(
+            &[("application_name", "")],
+            &[("application_name", "shop")],
+            Some("SET application_name TO '';"),
+        );
     }
 
     #[test]

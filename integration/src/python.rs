@@ -1,0 +1,59 @@
+//! Clients in Python: psycopg2, psycopg 3 and Django, in an environment that is made once and kept beside the
+//! templates. Kind: driver.
+
+use crate::{
+    Context, Result, debian,
+    place::{self, Owner},
+    process::Spec,
+    progress::say,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
+
+/// What the environment needs of Debian.
+const DEBIAN: &[&str] = &["python3-venv"];
+
+/// What is installed into it.
+const PACKAGES: &[&str] = &["psycopg2-binary>=2.9,<3", "psycopg[binary]>=3.2,<4", "django>=5.2,<5.3"];
+
+/// A slow package index is still one.
+const PIP: Duration = Duration::from_secs(600);
+
+/// Longer than any script of ours, on a busy machine.
+const SCRIPT: Duration = Duration::from_secs(120);
+
+/// Runs `integration/clients/NAME.py` with `args`; its failure is an error that shows what it printed.
+pub fn run(name: &str, args: &[&str]) -> Result<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name).with_extension("py");
+    let python = environment()?.join("bin/python").to_string_lossy().into_owned();
+    let script = script.to_string_lossy().into_owned();
+    Spec::new(python).args([script]).args(args.iter().copied()).output(SCRIPT).context(name)
+}
+
+/// The environment's folder; makes it the first time.
+pub fn environment() -> Result<PathBuf> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock();
+    let dir = place::data(None, &Owner::of_servers()?)?.join("python-1");
+    if !dir.join("complete").exists() {
+        say("making an environment for Python clients, once");
+        make(&dir)?;
+    }
+    Ok(dir)
+}
+
+/// A mark is written last: half an environment is made anew. It can't be made elsewhere and moved here, as the paths
+/// in it are absolute.
+fn make(dir: &Path) -> Result<()> {
+    debian::ensure(DEBIAN)?;
+    let folder = dir.to_string_lossy().into_owned();
+    Spec::new("/usr/bin/python3").args(["-m", "venv", "--clear", &folder]).output(PIP)?;
+    let python = format!("{folder}/bin/python");
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    Spec::new(python).args(install).args(PACKAGES.iter().copied()).output(PIP)?;
+    fs::write(dir.join("complete"), "").context(dir.display())
+}

@@ -1,0 +1,79 @@
+//! Who comes in, and what those hear who don't. Kind: driver.
+
+use integration::{
+    Result,
+    bed::{Bed, attempt, code, connect, failure, psql, run, value},
+    pg::Account,
+};
+
+use crate::life::{eventually_connects, let_in};
+
+/// SQLSTATE and message of a refused login.
+async fn refusal(conninfo: &str) -> (String, String) {
+    let error = attempt(conninfo).await.err().expect("it is let in");
+    let message = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
+    (code(&error).unwrap_or_default(), message)
+}
+
+#[test]
+fn the_right_password_is_let_in() -> Result<()> {
+    let bed = Bed::start()?;
+    for who in [Account::BENCH, Account::PRETIX] {
+        assert_eq!(psql(&bed.router.conninfo(who), &["-c", "select current_user"])?, who.user);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_user_hear_the_same() -> Result<()> {
+    let bed = Bed::start()?;
+    run(async {
+        for user in ["bench", "nobody"] {
+            let who = Account { user, password: Some("wrong"), ..Account::BENCH };
+            let expected = format!("password authentication failed for user \"{user}\"");
+            assert_eq!(refusal(&bed.router.conninfo(who)).await, ("28P01".into(), expected));
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_servers_own_refusal_reaches_the_client() -> Result<()> {
+    let bed = Bed::start()?;
+    run(async {
+        let client = connect(&bed.conninfo().replace("dbname=bench", "dbname=nowhere")).await?;
+        assert_eq!(failure(&client, "select 1").await?, "3D000");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_role_that_the_server_does_not_know_is_refused_by_it() -> Result<()> {
+    let ghost = Account { user: "ghost", password: Some("boo"), ..Account::BENCH };
+    let mut bed = Bed::start()?;
+    let_in(&mut bed, ghost)?;
+    run(async {
+        let client = eventually_connects(&bed, ghost).await?;
+        assert_eq!(failure(&client, "select 1").await?, "28P01");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_role_with_an_md5_secret_is_served() -> Result<()> {
+    let bed = Bed::start()?;
+    run(async {
+        let client = connect(&bed.router.conninfo(Account::MD5)).await?;
+        assert_eq!(value(&client, "select current_user").await?, "md5user");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_replication_connection_is_refused_in_words() -> Result<()> {
+    let bed = Bed::start()?;
+    let said = psql(&format!("{} replication=database", bed.conninfo()), &["-c", "IDENTIFY_SYSTEM"]);
+    let said = said.unwrap_err().to_string();
+    assert!(said.contains("replication connections can't go through the router"), "{said}");
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Real clients through the real router in front of the real cluster: what PostgreSQL promises them, they get.
+//! Kind: wiring.
+
+mod cancel;
+mod copy;
+mod hostile;
+mod life;
+mod listeners;
+mod login;
+mod pooling;
+mod python;
+mod queries;
