@@ -296,7 +296,7 @@ fn a_lease_on_what_is_no_longer_primary_is_fenced() {
         let (mut client, tale, mut server) = shop.client_in_tx().await;
         shop.house.crown(2, 2);
         client.hears_last("lost\n").await;
-        server.hears_last("X").await;
+        server.hears_last("").await; // hung up in the middle of things
         assert_eq!(tale.losses.take(), [Loss::Fenced { unsent: 0 }]);
     });
 }
