@@ -428,6 +428,6 @@ fn a_client_that_was_slow_gets_the_rest_of_a_long_answer() {
         tokio::join!(client.say(&requests), server.hears(&requests));
         let said = server.stuff(&requests).await;
         // All that the server still has to say is with its kernel: nothing new wakes the session for it.
-        client.hears(&requests[..said]).await;
+        client.hears(&requests[..said - said % "get 000000000\n".len()]).await;
     });
 }
