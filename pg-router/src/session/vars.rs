@@ -81,11 +81,15 @@ fn index(name: &str) -> Option<usize> {
     FOLLOWED.iter().position(|followed| followed.eq_ignore_ascii_case(name))
 }
 
-/// A string constant that means the same whatever standard_conforming_strings says (documentation, 4.1.2.2).
+/// A string constant that means the same whatever standard_conforming_strings says (documentation, 4.1.2.2), and in
+/// every client_encoding that the connection may have at this moment: in SJIS, BIG5 or GBK a backslash or a quote can be
+/// the second half of a character. None of these settings has a meaning beyond ASCII; PostgreSQL itself puts `?` in the
+/// place of other characters of an application_name.
 fn quoted(value: &str) -> String {
-    match value.contains('\\') {
-        true => format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''")),
-        false => format!("'{}'", value.replace('\'', "''")),
+    let ascii = value.replace(|char: char| !char.is_ascii(), "?");
+    match ascii.contains('\\') {
+        true => format!("E'{}'", ascii.replace('\\', "\\\\").replace('\'', "''")),
+        false => format!("'{}'", ascii.replace('\'', "''")),
     }
 }
 
@@ -135,5 +139,10 @@ mod tests {
             Some("SET application_name TO 'a''; DROP TABLE x --';"),
         );
         check(&[("application_name", "\\'; x")], &[], Some("SET application_name TO E'\\\\''; x';"));
+    }
+
+    #[test]
+    fn no_encoding_makes_a_quote_of_what_is_none() {
+        check(&[("application_name", "caf\u{e9}\\")], &[], Some("SET application_name TO E'caf?\\\\';"));
     }
 }
