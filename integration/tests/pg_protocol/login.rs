@@ -41,6 +41,7 @@ fn a_wrong_password_and_an_unknown_user_hear_the_same() -> Result<()> {
 #[test]
 fn the_servers_own_refusal_reaches_the_client() -> Result<()> {
     let bed = Bed::start()?;
+    bed.psql(&["-c", "select 1"])?; // there is a primary now: without one everybody is let in and waits
     run(async {
         let nowhere = refusal(&bed.conninfo().replace("dbname=bench", "dbname=nowhere")).await;
         assert_eq!(nowhere, ("3D000".into(), "database \"nowhere\" does not exist".into()));
