@@ -11,7 +11,7 @@ use crate::life::let_in;
 
 /// SQLSTATE and message of a refused login.
 async fn refusal(conninfo: &str) -> (String, String) {
-    let error = attempt(conninfo).await.err().expect("it is let in");
+    let error = attempt(conninfo).await.expect_err("it is let in");
     let message = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
     (code(&error).unwrap_or_default(), message)
 }
