@@ -1,5 +1,10 @@
 //! What clients of the router notice when the primary dies. Kind: driver.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans guard the routers' workers; a test has tasks of its own"
+)]
+
 use integration::{
     Context, Error, Result,
     bed::{Bed, SOON, connect, failure, run, value},
