@@ -211,6 +211,23 @@ fn a_write_that_an_administrator_ended_is_run_again() {
 }
 
 #[test]
+fn the_beginning_of_an_answer_that_came_with_the_last_words_is_withdrawn() {
+    let prelude = [crate::wire::backend::PARSE_COMPLETE, crate::wire::backend::BIND_COMPLETE].concat();
+    let mut talk = talk();
+    talk.client(&extended(INSERT)).server(&[prelude.clone(), fatal("57P01")].concat());
+    assert_eq!(talk.to_server, extended(INSERT));
+    talk.server(&[prelude, done("INSERT 0 1", Status::Idle)].concat());
+    assert_eq!(talk.heard(), "1 2 INSERT-0-1 ready:I");
+}
+
+#[test]
+fn what_the_client_has_heard_is_not_withdrawn() {
+    let mut talk = talk();
+    talk.client(&extended(INSERT)).server(&crate::wire::backend::PARSE_COMPLETE).server(&fatal("57P01"));
+    assert_eq!(talk.heard(), "1 error:40001 ready:I");
+}
+
+#[test]
 fn a_statement_is_run_again_twice_and_no_more() {
     let mut talk = talk();
     talk.client(&query(INSERT)).server(&fatal("57P01")).server(&fatal("57P01")).server(&fatal("57P01"));

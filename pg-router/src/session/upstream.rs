@@ -14,6 +14,18 @@ use crate::wire::frame::{HEADER, Header};
 /// An error of at most this size is read before it is handed on, to see whether it is the connection's last.
 const READ_ERROR: usize = 64 * 1024;
 
+/// The server has ended the connection at `at`. What it said before in answer to a request that it did not complete
+/// (ParseComplete, BindComplete, a row) came together with its last words, and is withdrawn: nobody has heard it, so
+/// that the request may run elsewhere as if it had never been here.
+fn last_words(at: usize, answer: Option<usize>, server: &mut Server) -> Step {
+    let withdrawn = match server.ledger.front() {
+        Some(unit) if unit.touched && !unit.completed => answer.inspect(|_| unit.touched = false),
+        _ => None,
+    };
+    let forward = withdrawn.unwrap_or(at);
+    Step { forward, skip: at - forward, then: Then::Lost }
+}
+
 /// What becomes of one message.
 enum Move {
     Forward,
@@ -35,8 +47,13 @@ impl Session {
             return self.pass_rest(input, server);
         }
         let mut at = 0;
+        // Where the answer to the oldest unit begins, if none of it has gone to the client yet.
+        let mut answer = None;
         loop {
             let rest = &input[at..];
+            if server.ledger.front().is_some_and(|unit| !unit.touched) {
+                answer = Some(at);
+            }
             let header = match backend::header(rest) {
                 Ok(Some(header)) => header,
                 Ok(None) => return Step { forward: at, skip: 0, then: Then::More },
@@ -45,7 +62,7 @@ impl Session {
             let size = header.size();
             match self.judge(header, rest, client, server) {
                 Move::Wait => return Step { forward: at, skip: 0, then: Then::More },
-                Move::Lost => return Step { forward: at, skip: 0, then: Then::Lost },
+                Move::Lost => return last_words(at, answer, server),
                 Move::Refused => {
                     return Step { forward: at, skip: 0, then: Then::Close(Ending::Upstream) };
                 }
