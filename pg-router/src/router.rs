@@ -122,7 +122,7 @@ impl Service for PgRouter {
     }
 
     async fn start(&mut self, context: &Context) -> Result<()> {
-        let around = Surroundings { drain: context.drain.watch(), topology: self.topology.clone() };
+        let around = Surroundings { drain: context.drain.clone(), topology: self.topology.clone() };
         let (cancels, requests) = mpsc::channel(CANCEL_QUEUE);
         let workers = Arc::new(self.start_workers(&around, cancels)?);
         self.tasks.push(tasks::spawn("cancel requests", pass_cancels_on(requests, workers.clone())));

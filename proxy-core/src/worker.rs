@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::drain::{Phase, Watch};
+use crate::drain::{Drain, Phase, Watch};
 use crate::link::Scratch;
 use crate::tasks;
 use crate::upstream::topology::Topology;
@@ -174,8 +175,8 @@ impl<J> Desk<J> {
 /// What a worker is built from; each gets a copy.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// The phase of the process.
-    pub drain: Watch,
+    /// The hand that drains the process: a worker that panics has lost its sessions, and takes no more.
+    pub drain: Drain,
     /// The topology as the watcher publishes it.
     pub topology: watch::Receiver<Arc<Topology>>,
 }
@@ -200,11 +201,16 @@ impl<J: Send + 'static> Workers<J> {
                 .enable_all()
                 .event_interval(TURNS_PER_LOOK)
                 .build()?;
+            let hand = surroundings.drain.clone();
             let body = move || {
-                let set = LocalSet::new();
-                runtime.block_on(set.run_until(async move {
-                    work(Floor::open(id, around, shared), receiver, open).await;
-                }));
+                let carry = move || {
+                    let floor = async move { work(Floor::open(id, around, shared), receiver, open).await };
+                    runtime.block_on(LocalSet::new().run_until(floor));
+                };
+                // Nothing of it is used after a panic.
+                if catch_unwind(AssertUnwindSafe(carry)).is_err() {
+                    hand.fail(format!("worker-{id} panicked"));
+                }
             };
             workers.threads.push(std::thread::Builder::new().name(format!("worker-{id}")).spawn(body)?);
             workers.desks.push(Desk { jobs: sender, load });
@@ -255,7 +261,7 @@ impl Floor {
             scratch: Scratch::default(),
             phase: Cell::new(around.drain.phase()),
             topology: around.topology,
-            drain: around.drain,
+            drain: around.drain.watch(),
             generation: Cell::new(0),
             seats: RefCell::default(),
             load,

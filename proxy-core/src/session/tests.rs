@@ -126,7 +126,7 @@ struct Shop {
 impl Shop {
     fn open(house: House, cap: usize, limits: PoolLimits) -> Self {
         let (drain, load, permits) = (Drain::new(), Arc::new(AtomicUsize::new(0)), Permits::new(cap));
-        let around = Surroundings { drain: drain.watch(), topology: house.news.subscribe() };
+        let around = Surroundings { drain: drain.clone(), topology: house.news.subscribe() };
         let floor = Floor::open(0, around, load.clone());
         let pool = house.pool(limits, &permits);
         Self { house, floor, load, drain, pool, permits }
