@@ -13,7 +13,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,9 +23,14 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// fewer than any copy.
 pub(super) const MIN_CONNECTIONS: u32 = 100;
 
+/// Held by whoever looks whether the template is there, and makes it if not.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// The folder of a stopped cluster of `nodes` nodes below `root`; makes it the first time.
 pub(super) fn ensure(root: &Path, nodes: usize, owner: &Owner) -> Result<PathBuf> {
     let dir = root.join("templates").join(key(nodes));
+    // Tests of one binary run side by side, and a draft bears the name of its process: one at a time, the others copy.
+    let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if !dir.exists() {
         say(format_args!("making a cluster of {nodes} nodes, once; later ones are copies of it"));
         make(&dir, nodes, owner).context("make the template")?;
