@@ -81,8 +81,26 @@ impl Node {
 
     /// `pg_ctl start`: it comes up as whatever its folder says (after a failover: as a second primary).
     pub fn start(&self) -> Result<()> {
+        self.bury()?;
         self.ctl(&["-w", "-t", "60", "-l", &self.log.to_string_lossy(), "start"])
             .map_err(|e| Error::new(format!("{e}\n{}", tail(&self.log))))
+    }
+
+    /// A killed postmaster stays a zombie until somebody reaps it, and PostgreSQL takes a zombie for a living server: it
+    /// refuses to start beside it. Once nobody works in the folder any more, the lock file of the dead is removed.
+    pub(super) fn bury(&self) -> Result<()> {
+        let lock = self.data.join("postmaster.pid");
+        if !lock.exists() || self.pid().is_some() {
+            return Ok(());
+        }
+        eventually(DEATH, "the death of the postmaster's children", || match inhabitants(&self.data)? {
+            0 => Ok(()),
+            n => Err(format!("{n} are left")),
+        })?;
+        match fs::remove_file(&lock) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        }
     }
 
     /// `pg_ctl stop -m fast`: sessions are ended, the shutdown checkpoint is written.
@@ -156,6 +174,7 @@ impl Node {
 
     /// Crash recovery without serving anybody (the single-user mode of postgres(1)).
     pub(super) fn recover_alone(&self) -> Result<()> {
+        self.bury()?;
         let args = ["--single", "-F", "-D", &self.data.to_string_lossy(), "template1"].map(String::from);
         self.site.run("postgres", None, args).map(drop)
     }
@@ -184,6 +203,14 @@ impl Node {
             Err(e) => Err(std::io::Error::from(e).into()),
         }
     }
+}
+
+/// How many living processes have `folder` as their working folder.
+fn inhabitants(folder: &Path) -> std::result::Result<usize, String> {
+    let entries = fs::read_dir("/proc").map_err(|e| e.to_string())?;
+    let lives_there =
+        |entry: &fs::DirEntry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == folder);
+    Ok(entries.filter_map(std::result::Result::ok).filter(lives_there).count())
 }
 
 /// The pids whose parent is `parent`.
