@@ -7,7 +7,7 @@ use integration::{
 };
 use std::time::{Duration, Instant};
 
-const FAILOVER: Duration = Duration::from_secs(20);
+const FAILOVER: Duration = Duration::from_secs(60);
 
 /// Everything in one life of one cluster: each step stands on the one before.
 #[test]
@@ -20,9 +20,6 @@ fn a_cluster_survives_crash_rejoin_and_switchover() -> Result<()> {
     assert_ne!(cluster.settled()?.id(), 1);
     cluster.switchover_to(1)?;
     assert_eq!(cluster.settled()?.id(), 1);
-    a_primary_started_by_hand_is_the_second_one(&cluster)?;
-    cluster.rejoin(1)?;
-    assert_ne!(cluster.settled()?.id(), 1);
     cluster.stop()
 }
 
@@ -57,12 +54,24 @@ fn kill_n1(cluster: &Cluster) -> Result<&Node> {
 }
 
 /// Two nodes say that they are primary; the higher timeline is right.
-fn a_primary_started_by_hand_is_the_second_one(cluster: &Cluster) -> Result<()> {
-    let new = kill_n1(cluster)?.id();
+#[test]
+fn a_primary_started_by_hand_is_the_second_one() -> Result<()> {
+    let cluster = Cluster::start(&ClusterOptions::default())?;
+    let new = kill_n1(&cluster)?;
+    // Before that, the third node's repmgrd would be content that its old primary is back, and never follow the new one.
+    eventually(FAILOVER, "the third node to follow", || {
+        let streams =
+            new.sql("postgres", "select count(*) from pg_stat_replication where state = 'streaming'");
+        match streams.map_err(|e| e.to_string())?.trim() {
+            "1" => Ok(()),
+            n => Err(format!("{n} stream")),
+        }
+    })?;
+    let new = new.id();
     cluster.node(1).start()?;
     assert_eq!(cluster.node(1).sql("bench", "select pg_is_in_recovery()")?, "f");
     assert_eq!(cluster.primary()?.id(), new);
-    Ok(())
+    cluster.stop()
 }
 
 #[test]
