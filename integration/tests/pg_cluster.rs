@@ -53,27 +53,6 @@ fn kill_n1(cluster: &Cluster) -> Result<&Node> {
     Ok(new)
 }
 
-/// Two nodes say that they are primary; the higher timeline is right.
-#[test]
-fn a_primary_started_by_hand_is_the_second_one() -> Result<()> {
-    let cluster = Cluster::start(&ClusterOptions::default())?;
-    let new = kill_n1(&cluster)?;
-    // Before that, the third node's repmgrd would be content that its old primary is back, and never follow the new one.
-    eventually(FAILOVER, "the third node to follow", || {
-        let streams =
-            new.sql("postgres", "select count(*) from pg_stat_replication where state = 'streaming'");
-        match streams.map_err(|e| e.to_string())?.trim() {
-            "1" => Ok(()),
-            n => Err(format!("{n} stream")),
-        }
-    })?;
-    let new = new.id();
-    cluster.node(1).start()?;
-    assert_eq!(cluster.node(1).sql("bench", "select pg_is_in_recovery()")?, "f");
-    assert_eq!(cluster.primary()?.id(), new);
-    cluster.stop()
-}
-
 #[test]
 fn a_shared_cluster_is_whole_for_everyone() -> Result<()> {
     shared()?.node(1).kill_9()?;
