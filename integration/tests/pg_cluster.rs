@@ -7,7 +7,7 @@ use integration::{
 };
 use std::time::{Duration, Instant};
 
-const FAILOVER: Duration = Duration::from_secs(60);
+const FAILOVER: Duration = Duration::from_secs(20);
 
 /// Everything in one life of one cluster: each step stands on the one before.
 #[test]
