@@ -4,9 +4,12 @@
 //! What a worker hears from outside (the phase of the process, a new topology) reaches its sessions as a [`Pulse`]:
 //! two loads per turn while nothing has happened.
 
+mod moderation;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -15,10 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
+use rustix::thread::set_current_timer_slack;
 use slab::Slab;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
+
+use moderation::{Moderation, NAP};
 
 use crate::drain::{Drain, Phase, Watch};
 use crate::link::Scratch;
@@ -91,6 +97,36 @@ impl Floor {
     }
 }
 
+thread_local! {
+    /// Turns on this worker since it last waited for events.
+    static TURNS: Cell<u32> = const { Cell::new(0) };
+    static MODERATION: RefCell<Moderation> = const { RefCell::new(Moderation::new()) };
+}
+
+/// Counts a turn of something that moves bytes; sessions do it by asking for their [`Pulse`].
+#[inline]
+fn count_turn() {
+    TURNS.set(TURNS.get().wrapping_add(1));
+}
+
+/// What a worker does when none of its tasks can go on.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no session can go on: what would be blocked waits for the kernel"
+)]
+fn before_wait() {
+    let turns = TURNS.replace(0);
+    if MODERATION.with_borrow_mut(|moderation| moderation.naps(turns)) {
+        std::thread::sleep(NAP);
+    }
+}
+
+/// The kernel may end a sleep up to 50 us late unless told otherwise (prctl(2), PR_SET_TIMERSLACK).
+fn sharpen_timers() {
+    // Without it naps are longer, and all else is the same.
+    let _ = set_current_timer_slack(NonZeroU64::new(1000));
+}
+
 /// A session's place on its worker: how it hears of what happens outside.
 pub struct Seat {
     floor: Rc<Floor>,
@@ -103,6 +139,7 @@ impl Seat {
     /// The news since the last call; the caller's task is woken by the next.
     #[inline]
     pub fn pulse(&self, cx: &mut Context<'_>) -> Option<Pulse> {
+        count_turn();
         self.register(cx.waker());
         let now = self.floor.generation.get();
         if self.seen.replace(now) == now && self.floor.phase.get() != Phase::Terminating {
@@ -200,10 +237,12 @@ impl<J: Send + 'static> Workers<J> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .event_interval(TURNS_PER_LOOK)
+                .on_thread_park(before_wait)
                 .build()?;
             let hand = surroundings.drain.clone();
             let body = move || {
                 let carry = move || {
+                    sharpen_timers();
                     let floor = async move { work(Floor::open(id, around, shared), receiver, open).await };
                     runtime.block_on(LocalSet::new().run_until(floor));
                 };
