@@ -1,0 +1,3 @@
+//! redis-router: clients of Redis keep their connections through a failover. Kind: wiring.
+
+pub mod topology;
