@@ -1,3 +1,4 @@
 //! redis-router: clients of Redis keep their connections through a failover. Kind: wiring.
 
 pub mod topology;
+pub mod wire;

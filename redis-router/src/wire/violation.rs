@@ -1,0 +1,66 @@
+//! What a client may not send. Kind: pure.
+
+use super::request::Limits;
+
+/// Bytes that cannot be a request. The stream is lost: the client is told and its connection is closed, as Redis does.
+///
+/// The text of each is that of Redis (src/networking.c, `processInlineBuffer` and `processMultibulkBuffer`) where
+/// Redis has one; it follows `-ERR `.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// The number of arguments is no number or above the limit.
+    #[error("Protocol error: invalid multibulk length")]
+    Multibulk,
+    /// More arguments than a client may send that has not authenticated.
+    #[error("Protocol error: unauthenticated multibulk length")]
+    StrangersMultibulk,
+    /// An argument doesn't begin with `$`.
+    #[error("Protocol error: expected '$', got '{}'", printable(*.0))]
+    NoBulk(u8),
+    /// The length of an argument is no number, negative or above the limit.
+    #[error("Protocol error: invalid bulk length")]
+    Bulk,
+    /// A longer argument than a client may send that has not authenticated.
+    #[error("Protocol error: unauthenticated bulk length")]
+    StrangersBulk,
+    /// An argument is not followed by CRLF. Redis doesn't look; we do, because what it skips unread could be the
+    /// beginning of a frame for somebody else.
+    #[error("Protocol error: expected CRLF after an argument")]
+    NoCrlf,
+    /// An inline request has no end within [`Limits::max_line`].
+    #[error("Protocol error: too big inline request")]
+    BigInline,
+    /// An inline request has a quote that is not closed, or closed in the middle of a word.
+    #[error("Protocol error: unbalanced quotes in request")]
+    Quotes,
+    /// An inline request where none are taken ([`Limits::inline`]).
+    #[error("Protocol error: expected '*', got '{}'", printable(*.0))]
+    NoInline(u8),
+    /// HTTP: a browser may have been made to send it, so nothing of it is answered, as in Redis
+    /// (`securityWarningCommand` in src/server.c).
+    #[error("Protocol error: this is HTTP")]
+    Http,
+    /// A TLS hello on a port that speaks plain.
+    #[error("Protocol error: this is TLS, the port is not")]
+    Tls,
+}
+
+impl Violation {
+    /// Whether to close without a word: the other side doesn't speak Redis, and an answer could be put to use.
+    pub fn is_foreign(self) -> bool {
+        matches!(self, Self::Http | Self::Tls)
+    }
+
+    pub(super) fn multibulk(limits: &Limits) -> Self {
+        if limits.stranger { Self::StrangersMultibulk } else { Self::Multibulk }
+    }
+
+    pub(super) fn bulk(limits: &Limits) -> Self {
+        if limits.stranger { Self::StrangersBulk } else { Self::Bulk }
+    }
+}
+
+/// The byte as Redis shows it, except that it can't end the line.
+fn printable(byte: u8) -> char {
+    if byte == b' ' || byte.is_ascii_graphic() { char::from(byte) } else { '?' }
+}
