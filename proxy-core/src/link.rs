@@ -37,7 +37,7 @@ impl Default for Scratch {
 
 impl Scratch {
     /// Borrows the buffer for one turn of one session; turns never nest, as no turn awaits.
-    pub(crate) fn borrow(&self) -> std::cell::RefMut<'_, Box<[u8]>> {
+    pub fn borrow(&self) -> std::cell::RefMut<'_, Box<[u8]>> {
         self.0.borrow_mut()
     }
 }
@@ -188,6 +188,35 @@ impl Link {
         let mut into = ReadBuf::new(scratch);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut into))?;
         Poll::Ready(Ok(into.filled().len()))
+    }
+
+    /// Reads once by way of `scratch` and keeps what came in the inbox. `Ok(0)` is the peer's end of stream.
+    pub fn poll_keep(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<usize>> {
+        let mut scratch = scratch.borrow();
+        let n = ready!(self.poll_fill(cx, &mut scratch))?;
+        self.inbox.keep(&scratch[..n]);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Writes what the kernel takes of `bytes` and answers with how much that is; the rest stays the caller's. Only
+    /// while nothing waits in the outbox. Ready with all of it only once TLS has passed it on.
+    #[inline]
+    pub fn poll_put(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        debug_assert!(self.outbox.is_empty(), "what waits would be overtaken");
+        let mut at = 0;
+        while at < bytes.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &bytes[at..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => at += n,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        if matches!(self.stream, Stream::Tls(_)) && at > 0 {
+            self.unflushed = true;
+            let _ = self.poll_flush(cx)?; // what is left of it goes with the next one
+        }
+        if at == 0 && !bytes.is_empty() { Poll::Pending } else { Poll::Ready(Ok(at)) }
     }
 
     /// Sends `bytes` behind what waits already: at once as far as the kernel takes them, the rest when it does.

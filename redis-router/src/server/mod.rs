@@ -1,0 +1,9 @@
+//! The servers, as the data path meets them: who we are to them, how a connection is opened and logged in. Kind: wiring.
+
+mod dial;
+mod identity;
+mod login;
+
+pub use dial::{Dial, Leasehold, Purpose};
+pub use identity::Identity;
+pub use login::{Greeting, LoginError};

@@ -1,0 +1,197 @@
+//! One master as one worker sees it: its topology, the shared connections, the pools to lease from. Kind: driver.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy_core::link::Scratch;
+use proxy_core::tasks;
+use proxy_core::upstream::permits::Permits;
+use proxy_core::upstream::pool::{Pool, PoolLimits, Role};
+use proxy_core::upstream::{Endpoint, Hold, Policy, Topology};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::metrics::Tally;
+use crate::mux::Mux;
+use crate::server::{Dial, Leasehold, Purpose};
+use crate::topology::Barrier;
+
+/// How often shared connections are looked after: entries that have waited too long, connections that nobody uses.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// What all workers share of one master.
+pub struct Common {
+    /// The name by which Sentinel knows it.
+    pub master: String,
+    /// What was published of it.
+    pub topology: watch::Receiver<Arc<Topology>>,
+    /// The waiting room.
+    pub hold: Arc<Hold>,
+    /// Leased connections, over all workers.
+    pub permits: Arc<Permits>,
+    /// Whether writes wait for a planned failover.
+    pub barrier: Barrier,
+}
+
+/// See the module. Kept in an `Rc` for as long as its worker lives.
+pub struct Site {
+    /// What the workers share.
+    pub common: Arc<Common>,
+    /// How its servers are reached.
+    pub dial: Rc<Dial>,
+    /// What was met.
+    pub tally: Rc<Tally>,
+    muxes: RefCell<HashMap<Lane, Rc<Mux>>>,
+    pools: RefCell<HashMap<Purpose, Rc<Pool<Leasehold>>>>,
+    current: RefCell<Arc<Topology>>,
+    start: Instant,
+    next_lane: Cell<usize>,
+}
+
+/// Which of the shared connections of one purpose: one to the master, one to each replica.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lane {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Which of the replicas, by counting; 0 for the master.
+    pub number: usize,
+}
+
+impl Site {
+    /// A site that looks after itself on this worker.
+    pub fn open(common: Arc<Common>, dial: Rc<Dial>, tally: Rc<Tally>) -> Rc<Self> {
+        let current = RefCell::new(common.topology.borrow().clone());
+        let site = Rc::new(Self {
+            common,
+            dial,
+            tally,
+            muxes: RefCell::default(),
+            pools: RefCell::default(),
+            current,
+            start: Instant::now(),
+            next_lane: Cell::new(0),
+        });
+        tasks::spawn_session(site.clone().look_after());
+        site
+    }
+
+    /// Microseconds since the worker began: what entries are stamped with.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The topology as this worker knows it.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.current.borrow().clone()
+    }
+
+    /// A lane for a new client: clients of replicas are dealt out to them in turn.
+    pub fn lane(&self, purpose: Purpose) -> Lane {
+        let number = match purpose.role {
+            Role::Primary => 0,
+            Role::Replica => {
+                let replicas = self.current.borrow().replicas.eligible().max(1);
+                self.next_lane.set((self.next_lane.get() + 1) % replicas);
+                self.next_lane.get()
+            }
+        };
+        Lane { purpose, number }
+    }
+
+    /// The shared connection of a lane.
+    pub fn mux(self: &Rc<Self>, lane: Lane) -> Rc<Mux> {
+        let known = self.muxes.borrow().get(&lane).cloned();
+        known.unwrap_or_else(|| {
+            let mux = Mux::open(lane.clone(), self.clone());
+            self.muxes.borrow_mut().insert(lane, mux.clone());
+            mux
+        })
+    }
+
+    /// The pool of connections for one client each.
+    pub fn pool(&self, purpose: &Purpose) -> Rc<Pool<Leasehold>> {
+        let mut pools = self.pools.borrow_mut();
+        let open = || {
+            let limits = PoolLimits {
+                role: purpose.role,
+                policy: Policy::LeastInFlight,
+                min: 0,
+                wait: self.common.hold.deadline().saturating_duration_since(Instant::now()),
+                idle: Duration::from_secs(60),
+                lifetime: Duration::from_secs(24 * 3600),
+            };
+            let leasehold = Leasehold { dial: self.dial.clone(), purpose: purpose.clone() };
+            let Common { permits, hold, topology, .. } = &*self.common;
+            Pool::new(leasehold, limits, permits.clone(), hold.clone(), self.scratch().clone(), topology.clone())
+        };
+        pools.entry(purpose.clone()).or_insert_with(open).clone()
+    }
+
+    /// The worker's buffer.
+    pub fn scratch(&self) -> &Scratch {
+        &self.dial.scratch
+    }
+
+    /// Where a lane leads now.
+    pub fn target(&self, lane: &Lane) -> Option<Arc<Endpoint>> {
+        let topology = self.current.borrow();
+        match lane.purpose.role {
+            Role::Primary => topology.primary.clone(),
+            Role::Replica => {
+                let endpoints = topology.replicas.endpoints();
+                let eligible: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.eligible()).collect();
+                let picked = eligible.get(lane.number % eligible.len().max(1))?;
+                Some(Arc::clone(picked))
+            }
+        }
+    }
+
+    /// Whether what is under way at `endpoint` may go on: a master that is merely out of sight is not given up.
+    pub fn may_stay(&self, lane: &Lane, endpoint: &Arc<Endpoint>, epoch: u64) -> bool {
+        let topology = self.current.borrow();
+        match (lane.purpose.role, &topology.primary) {
+            (Role::Primary, Some(primary)) => Arc::ptr_eq(primary, endpoint) && topology.epoch == epoch,
+            (Role::Primary, None) => !topology.fenced,
+            (Role::Replica, _) => endpoint.eligible(),
+        }
+    }
+
+    /// How many shared connections there are, and bytes that wait on them.
+    pub fn census(&self) -> (usize, usize) {
+        let muxes = self.muxes.borrow();
+        (muxes.len(), muxes.values().map(|mux| mux.held_bytes()).sum())
+    }
+
+    async fn look_after(self: Rc<Self>) {
+        let mut topology = self.common.topology.clone();
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            tokio::select! {
+                changed = topology.changed() => {
+                    if changed.is_err() {
+                        return; // the process ends
+                    }
+                    *self.current.borrow_mut() = topology.borrow_and_update().clone();
+                    self.each(Mux::look);
+                }
+                _ = beat.tick() => {
+                    self.each(Mux::beat);
+                    self.muxes.borrow_mut().retain(|_, mux| !mux.is_retired());
+                    self.pools.borrow_mut().retain(|_, pool| {
+                        let census = pool.census();
+                        Rc::strong_count(pool) > 1 || census.open + census.opening + census.waiting > 0
+                    });
+                }
+            }
+        }
+    }
+
+    fn each(&self, act: impl Fn(&Mux)) {
+        let muxes: Vec<_> = self.muxes.borrow().values().cloned().collect();
+        muxes.iter().for_each(|mux| act(mux));
+    }
+}
