@@ -45,8 +45,11 @@ pub fn run(args: &Args) -> Result<()> {
     debian::ensure(debian::PG)?;
     let root = place::data(args.data.as_deref(), &Owner::of_servers()?)?;
     let _alone = lock(&root)?;
-    let binary =
-        if args.without.contains(&Part::PgRouter) { None } else { Some(router::build(Profile::Fast)?) };
+    let binary = if args.without.contains(&Part::PgRouter) {
+        None
+    } else {
+        Some(router::build(router::PG, Profile::Fast)?)
+    };
     let cluster = start_cluster(&root)?;
     let router = binary.map(|binary| start_router(&cluster, &root, &binary)).transpose()?;
     println!("{}", usage(&cluster, router.as_ref()));
