@@ -253,13 +253,18 @@ impl Link {
         stirred || !self.inbox.is_empty()
     }
 
-    /// Writes what waits, then ends our half of the stream.
+    /// Writes what waits, then ends our half of the stream; the peer's half stays as it is.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// As [`Link::poll_finish`], for the last thing that is done with a link.
     ///
     /// # Errors
     /// The peer's side failed or closed before it took all.
     pub async fn finish(mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_flush(cx)).await?;
-        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+        poll_fn(|cx| self.poll_finish(cx)).await
     }
 }
 

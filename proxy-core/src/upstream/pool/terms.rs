@@ -85,7 +85,7 @@ impl Role {
 
     /// Whether a connection that leads to `endpoint` since `epoch` may be kept: while nobody is known to have followed,
     /// what is under way on the last primary goes on. Nothing new is begun there.
-    pub(super) fn may_keep(self, endpoint: &Arc<Endpoint>, epoch: u64, topology: &Topology) -> bool {
+    pub fn may_keep(self, endpoint: &Arc<Endpoint>, epoch: u64, topology: &Topology) -> bool {
         let unsettled = self == Self::Primary && topology.primary.is_none() && !topology.fenced;
         (unsettled && epoch == topology.epoch) || self.is_served_by(endpoint, epoch, topology)
     }
