@@ -190,6 +190,19 @@ impl Link {
         Poll::Ready(Ok(into.filled().len()))
     }
 
+    /// Reads what the peer says ahead into the inbox, until `limit` bytes are there. True when the peer has gone.
+    pub fn read_ahead(&mut self, cx: &mut Context<'_>, scratch: &Scratch, limit: usize) -> bool {
+        while self.inbox.rest().len() < limit {
+            let mut scratch = scratch.borrow();
+            match self.poll_fill(cx, &mut scratch) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(n)) if n > 0 => self.inbox.keep(&scratch[..n]),
+                Poll::Ready(_) => return true,
+            }
+        }
+        false
+    }
+
     /// Sends `bytes` behind what waits already: at once as far as the kernel takes them, the rest when it does.
     /// On an error all that was not taken stays in the outbox, so that the caller can tell what was never sent.
     #[inline]

@@ -76,7 +76,8 @@ pub enum Role {
 }
 
 impl Role {
-    pub(super) fn has_target(self, topology: &Topology) -> bool {
+    /// Whether there is anybody to open a connection to.
+    pub fn has_target(self, topology: &Topology) -> bool {
         match self {
             Self::Primary => topology.primary.is_some(),
             Self::Replica => topology.replicas.eligible() > 0,
@@ -92,7 +93,7 @@ impl Role {
 
     /// Whether work that began at `endpoint` in `epoch` may go on there.
     #[inline]
-    pub(super) fn is_served_by(self, endpoint: &Arc<Endpoint>, epoch: u64, topology: &Topology) -> bool {
+    pub fn is_served_by(self, endpoint: &Arc<Endpoint>, epoch: u64, topology: &Topology) -> bool {
         epoch == topology.epoch
             && match self {
                 Self::Primary => {
