@@ -34,9 +34,9 @@ impl Bed {
     /// The same with other options.
     pub fn with(edit: impl FnOnce(&mut RouterOptions)) -> Result<Self> {
         let cluster = shared()?;
-        let mut options = RouterOptions::new(&router::binary()?);
+        let mut options = RouterOptions::new(&router::binary(router::PG)?);
         edit(&mut options);
-        Ok(Self { router: Router::start(&cluster, &options)?, cluster })
+        Ok(Self { router: Router::start(&*cluster, &options)?, cluster })
     }
 
     /// How the workload's user connects.

@@ -12,6 +12,9 @@ use std::{
 /// What the PostgreSQL part needs.
 pub const PG: &[&str] = &["postgresql-15", "postgresql-15-repmgr", "repmgr", "openssh-server"];
 
+/// What the Redis part needs.
+pub const REDIS: &[&str] = &["redis-server", "redis-sentinel", "redis-tools"];
+
 /// A slow mirror is still a mirror.
 const APT: Duration = Duration::from_secs(900);
 

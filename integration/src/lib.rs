@@ -9,6 +9,7 @@
 
 pub mod bed;
 pub mod bench;
+pub mod certificates;
 pub mod debian;
 pub mod direct;
 pub mod drill;
@@ -24,6 +25,7 @@ pub mod place;
 pub mod process;
 pub mod progress;
 pub mod python;
+pub mod redis;
 pub mod report;
 pub mod router;
 pub mod sweeper;

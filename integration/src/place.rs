@@ -21,10 +21,15 @@ impl Owner {
     /// `postgres` for root, ourselves for anyone else.
     pub fn of_servers() -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
-            return Ok(Self { user: None, ids: None });
+            return Ok(Self::ourselves());
         }
         let ids = (id("-u", "postgres")?, id("-g", "postgres")?);
         Ok(Self { user: Some("postgres".into()), ids: Some(ids) })
+    }
+
+    /// Whoever we are: Redis and Python don't mind.
+    pub fn ourselves() -> Self {
+        Self { user: None, ids: None }
     }
 
     /// The name of that user.
@@ -103,6 +108,11 @@ pub fn data(wish: Option<&Path>, owner: &Owner) -> Result<PathBuf> {
         .or_else(|_| usable(&ours(fallback)?, owner))
 }
 
+/// A folder below `root` of this process and this moment.
+pub fn fresh(root: &Path) -> PathBuf {
+    root.join("run").join(format!("{}-{:06x}", std::process::id(), fastrand::u32(..0x100_0000)))
+}
+
 /// Anyone may make any folder in `/var/tmp`: one that isn't ours is a trap.
 fn ours(dir: PathBuf) -> Result<PathBuf> {
     let us = rustix::process::geteuid().as_raw();
@@ -143,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_folder_with_a_quote_in_its_name_is_refused() {
-        let owner = Owner { user: None, ids: None };
+        let owner = Owner::ourselves();
         assert_eq!(usable(Path::new("/tmp/it's"), &owner).unwrap_err().code(), 2);
     }
 

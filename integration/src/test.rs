@@ -24,14 +24,17 @@ pub struct Args {
     cargo: Vec<String>,
 }
 
-/// Installs what is missing, builds the router, runs the tests and sums up.
+/// Installs what is missing, builds the routers, runs the tests and sums up.
 pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
-    debian::ensure(debian::PG)?;
-    let router = router::build(Profile::Fast)?;
+    debian::ensure(&[debian::PG, debian::REDIS].concat())?;
     let what = if args.cargo.is_empty() { vec!["--workspace".into()] } else { args.cargo.clone() };
-    let cargo = place::cargo("test")?.args(["--profile", "fast", "--no-fail-fast"]).args(what);
-    let (sum, passed) = watch(&cargo.env(router::BINARY, router.to_string_lossy()))?;
+    let mut cargo = place::cargo("test")?.args(["--profile", "fast", "--no-fail-fast"]).args(what);
+    for name in [router::PG, router::REDIS] {
+        let binary = router::build(name, Profile::Fast)?;
+        cargo = cargo.env(&router::variable(name), binary.to_string_lossy());
+    }
+    let (sum, passed) = watch(&cargo)?;
     say(sum.text(start.elapsed()));
     if passed { Ok(()) } else { Err(Error::new("the tests didn't pass")) }
 }

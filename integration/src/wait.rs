@@ -3,6 +3,8 @@
 
 use crate::{Error, Result};
 use std::{
+    fs,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -40,6 +42,13 @@ pub async fn eventually_async<T, F: Future<Output = std::result::Result<T, Strin
             Err(_) => tokio::time::sleep(INTERVAL).await,
         }
     }
+}
+
+/// The last lines of a log, for the error of who waited in vain.
+pub fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
 }
 
 fn gave_up(timeout: Duration, what: &str, seen: &str) -> Error {

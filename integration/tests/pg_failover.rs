@@ -115,7 +115,7 @@ fn a_write_cut_off_without_an_answer_is_called_unknown() -> Result<()> {
 }
 
 fn options(dir: &Path, hold: &str) -> Result<RouterOptions> {
-    let mut options = RouterOptions::new(&router::binary()?);
+    let mut options = RouterOptions::new(&router::binary(router::PG)?);
     options.dir = Some(dir.into());
     options.extra = format!("[hold]\ntimeout = \"{hold}\"\n");
     Ok(options)

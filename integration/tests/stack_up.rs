@@ -17,13 +17,13 @@ const UP: Duration = Duration::from_secs(120);
 fn nothing_outlives_it_and_a_dirty_folder_is_no_obstacle() -> Result<()> {
     let data = place::target()?.join("stack-test-up");
     let mut first = up(&data)?;
-    let left = postmasters(&data);
-    assert_eq!(left.len(), 3);
+    let left = servers(&data);
+    assert_eq!(left.len(), 3 + 3 + 2, "PostgreSQL, Redis, Sentinels: {left:?}");
     first.kill_9();
     all_gone(&left)?;
 
     let mut second = up(&data)?;
-    let left = postmasters(&data);
+    let left = servers(&data);
     assert_eq!(second.stop(Duration::from_secs(60))?, Some(0));
     all_gone(&left)?;
     Ok(fs::remove_dir_all(data)?)
@@ -34,25 +34,28 @@ fn up(data: &Path) -> Result<Process> {
     fs::create_dir_all(data)?;
     let log = data.join("up.log");
     let _ = fs::remove_file(&log);
-    let args = ["up", "--without", "pg-router", "--data", &data.to_string_lossy()].map(String::from);
+    let parts = ["up", "--sentinels", "2", "--without", "pg-router", "--without", "redis-router", "--data"];
+    let args = parts.map(String::from).into_iter().chain([data.to_string_lossy().into_owned()]);
     let process = Process::spawn(&Spec::new(env!("CARGO_BIN_EXE_stack")).args(args).log(&log))?;
     eventually(UP, "`stack up`", || {
         let text = fs::read_to_string(&log).unwrap_or_default();
-        if text.contains("Ctrl-C stops everything") && text.contains("n1 is primary") {
-            Ok(())
-        } else {
-            Err(text)
-        }
+        let words = ["Ctrl-C stops everything", "n1 is primary", "r1 is master", "r2 is a replica"];
+        if words.iter().all(|word| text.contains(word)) { Ok(()) } else { Err(text) }
     })?;
     Ok(process)
 }
 
-fn postmasters(data: &Path) -> Vec<PathBuf> {
-    let pid = |id: usize| {
+/// Every process that works in the folder of a server.
+fn servers(data: &Path) -> Vec<PathBuf> {
+    let postmaster = |id: usize| {
         let file = fs::read_to_string(data.join(format!("up/n{id}/postmaster.pid"))).ok()?;
         Some(PathBuf::from(format!("/proc/{}/cwd", file.lines().next()?)))
     };
-    (1..=3).filter_map(pid).collect()
+    let redis = data.join("up-redis");
+    let processes =
+        fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path().join("cwd"));
+    let of_redis = processes.filter(|cwd| fs::read_link(cwd).is_ok_and(|home| home.starts_with(&redis)));
+    (1..=3).filter_map(postmaster).chain(of_redis).collect()
 }
 
 /// A zombie that its parent hasn't reaped yet has no working folder.

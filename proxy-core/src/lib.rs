@@ -11,6 +11,7 @@ pub mod listener;
 pub mod metrics;
 pub mod net;
 pub mod proxy_protocol;
+pub mod relay;
 pub mod reload;
 pub mod session;
 pub mod tasks;

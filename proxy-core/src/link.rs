@@ -219,6 +219,19 @@ impl Link {
         if at == 0 && !bytes.is_empty() { Poll::Pending } else { Poll::Ready(Ok(at)) }
     }
 
+    /// Reads what the peer says ahead into the inbox, until `limit` bytes are there. True when the peer has gone.
+    pub fn read_ahead(&mut self, cx: &mut Context<'_>, scratch: &Scratch, limit: usize) -> bool {
+        while self.inbox.rest().len() < limit {
+            let mut scratch = scratch.borrow();
+            match self.poll_fill(cx, &mut scratch) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(n)) if n > 0 => self.inbox.keep(&scratch[..n]),
+                Poll::Ready(_) => return true,
+            }
+        }
+        false
+    }
+
     /// Sends `bytes` behind what waits already: at once as far as the kernel takes them, the rest when it does.
     /// On an error all that was not taken stays in the outbox, so that the caller can tell what was never sent.
     #[inline]
@@ -282,13 +295,18 @@ impl Link {
         stirred || !self.inbox.is_empty()
     }
 
-    /// Writes what waits, then ends our half of the stream.
+    /// Writes what waits, then ends our half of the stream; the peer's half stays as it is.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// As [`Link::poll_finish`], for the last thing that is done with a link.
     ///
     /// # Errors
     /// The peer's side failed or closed before it took all.
     pub async fn finish(mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_flush(cx)).await?;
-        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+        poll_fn(|cx| self.poll_finish(cx)).await
     }
 }
 

@@ -316,15 +316,10 @@ impl<M: Machine> Session<M> {
         if matches!(self.client.poll_flush(cx), Poll::Ready(Err(_))) {
             return Poll::Ready(Then::Close(Ending::Aborted));
         }
-        while self.client.inbox.rest().len() < AHEAD_BYTES {
-            let mut scratch = self.scratch.borrow();
-            match self.client.poll_fill(cx, &mut scratch) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(n)) if n > 0 => self.client.inbox.keep(&scratch[..n]),
-                Poll::Ready(_) => return Poll::Ready(Then::Close(Ending::Aborted)),
-            }
+        match self.client.read_ahead(cx, &self.scratch, AHEAD_BYTES) {
+            true => Poll::Ready(Then::Close(Ending::Aborted)),
+            false => Poll::Pending,
         }
-        Poll::Pending
     }
 
     fn take(&mut self, mut lease: Lease<M::Connect>) {

@@ -75,7 +75,8 @@ impl Floor {
         &self.drain
     }
 
-    fn pulse_all(&self) {
+    /// Tells all sessions to look: something outside has changed.
+    pub fn pulse_all(&self) {
         self.generation.set(self.generation.get() + 1);
         for waker in self.seats.borrow().iter().filter_map(|(_, waker)| waker.as_ref()) {
             waker.wake_by_ref();

@@ -1,4 +1,5 @@
 //! redis-router: clients of Redis keep their connections through a failover. Kind: wiring.
 
+pub mod passthrough;
 pub mod topology;
 pub mod wire;

@@ -113,7 +113,7 @@ fn refuse_unknown(what: &str, named: &[String], known: &[String]) -> Result<()> 
 fn router_binary(plan: &Plan, options: &Options) -> Result<Option<PathBuf>> {
     match &options.router {
         Some(given) => Ok(Some(given.clone())),
-        None if plan.subjects.contains(&"pg-router") => router::build(Profile::Release).map(Some),
+        None if plan.subjects.contains(&"pg-router") => router::build(router::PG, Profile::Release).map(Some),
         None => Ok(None),
     }
 }

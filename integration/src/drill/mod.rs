@@ -101,7 +101,7 @@ fn perform(script: &Script, options: &Options) -> Result<()> {
     debian::ensure(script.packages)?;
     let router = match &options.router {
         Some(given) => given.clone(),
-        None if subjects.contains(&ROUTER) => router::build(Profile::Release)?,
+        None if subjects.contains(&ROUTER) => router::build(router::PG, Profile::Release)?,
         None => PathBuf::new(),
     };
     let report = play_all(script, options, &subjects, &router)?;

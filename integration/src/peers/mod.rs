@@ -72,7 +72,7 @@ impl Subject for Direct {
 
 impl Subject for Router {
     fn name(&self) -> &'static str {
-        "pg-router"
+        Self::name(self)
     }
     fn addr(&self) -> SocketAddr {
         Self::addr(self)

@@ -74,7 +74,7 @@ impl Cluster {
         let owner = Owner::of_servers()?;
         let root = place::data(options.data.as_deref(), &owner)?;
         let template = template::ensure(&root, options.nodes, &owner)?;
-        let dir = options.dir.clone().unwrap_or_else(|| fresh(&root));
+        let dir = options.dir.clone().unwrap_or_else(|| place::fresh(&root));
         drop(super::broom(&dir, true)?); // what an earlier run left there
         let broom = super::broom(&dir, options.dir.is_none())?;
         let cluster = Self::lay_out(Arc::new(Site::create(&dir, &owner)?), broom, options)?;
@@ -270,11 +270,6 @@ impl Cluster {
         }
         Ok(())
     }
-}
-
-/// A folder of this process and this moment.
-fn fresh(root: &Path) -> PathBuf {
-    root.join("run").join(format!("{}-{:06x}", std::process::id(), fastrand::u32(..0x100_0000)))
 }
 
 fn namespace(id: usize, net: &Option<Net>) -> Option<String> {

@@ -1,7 +1,10 @@
 //! One server of the cluster: its folder, its address, and the verbs that start, stop and hurt it. Kind: driver.
 
 use super::{Account, files, site::Site};
-use crate::{Context, Error, Result, wait::eventually};
+use crate::{
+    Context, Error, Result,
+    wait::{eventually, tail},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
@@ -223,13 +226,6 @@ fn children(parent: u32) -> Result<Vec<u32>> {
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// The last lines of a log, for an error message.
-pub(crate) fn tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(15)..].join("\n")
 }
 
 #[cfg(test)]

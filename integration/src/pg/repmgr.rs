@@ -1,7 +1,11 @@
 //! repmgrd, the daemon that promotes a standby when the primary is gone. Kind: driver.
 
-use super::{Node, node::tail};
-use crate::{Error, Result, process::Process, wait::eventually};
+use super::Node;
+use crate::{
+    Error, Result,
+    process::Process,
+    wait::{eventually, tail},
+};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,

@@ -76,7 +76,8 @@ pub enum Role {
 }
 
 impl Role {
-    pub(super) fn has_target(self, topology: &Topology) -> bool {
+    /// Whether there is anybody to open a connection to.
+    pub fn has_target(self, topology: &Topology) -> bool {
         match self {
             Self::Primary => topology.primary.is_some(),
             Self::Replica => topology.replicas.eligible() > 0,
@@ -85,14 +86,14 @@ impl Role {
 
     /// Whether a connection that leads to `endpoint` since `epoch` may be kept: while nobody is known to have followed,
     /// what is under way on the last primary goes on. Nothing new is begun there.
-    pub(super) fn may_keep(self, endpoint: &Arc<Endpoint>, epoch: u64, topology: &Topology) -> bool {
+    pub fn may_keep(self, endpoint: &Arc<Endpoint>, epoch: u64, topology: &Topology) -> bool {
         let unsettled = self == Self::Primary && topology.primary.is_none() && !topology.fenced;
         (unsettled && epoch == topology.epoch) || self.is_served_by(endpoint, epoch, topology)
     }
 
     /// Whether work that began at `endpoint` in `epoch` may go on there.
     #[inline]
-    pub(super) fn is_served_by(self, endpoint: &Arc<Endpoint>, epoch: u64, topology: &Topology) -> bool {
+    pub fn is_served_by(self, endpoint: &Arc<Endpoint>, epoch: u64, topology: &Topology) -> bool {
         epoch == topology.epoch
             && match self {
                 Self::Primary => {

@@ -1,11 +1,10 @@
 //! A witness beside the router: asks every node each 5 ms over kept-open connections who it is, and remembers when the
 //! answer changed. Its clock is what drills measure the router against. Kind: driver.
 
-use crate::{
-    Result,
-    pg::{Account, Cluster},
-    wait::eventually,
-};
+mod pg;
+mod redis;
+
+use crate::{Result, wait::eventually};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -15,7 +14,6 @@ use tokio::{
     sync::oneshot,
     time::{interval, sleep, timeout},
 };
-use tokio_postgres::{Client, NoTls};
 
 /// The time between two looks; what it sees is at most this late.
 const PERIOD: Duration = Duration::from_millis(5);
@@ -31,9 +29,9 @@ const LOGIN: Duration = Duration::from_secs(2);
 pub enum Seen {
     /// It refuses, or doesn't answer within half a second.
     Down,
-    /// `pg_is_in_recovery()` is true.
+    /// It calls itself a standby, or a replica.
     Standby,
-    /// `pg_is_in_recovery()` is false.
+    /// It calls itself the primary, or a master.
     Primary,
 }
 
@@ -48,6 +46,24 @@ pub struct Change {
     pub seen: Seen,
 }
 
+/// A cluster whose nodes can be watched.
+pub trait Watched {
+    /// How one of its nodes is asked.
+    type Witness: Witness;
+    /// One for each node, with its id.
+    fn witnesses(&self) -> Vec<(usize, Self::Witness)>;
+}
+
+/// How one node is asked who it is.
+pub trait Witness: Send + 'static {
+    /// A connection that stays open.
+    type Connection: Send;
+    /// Opens one.
+    fn open(&self) -> impl Future<Output = Result<Self::Connection>> + Send;
+    /// Asks once.
+    fn look(connection: &mut Self::Connection) -> impl Future<Output = Result<Seen>> + Send;
+}
+
 /// Watches until it is dropped, on a thread of its own.
 #[derive(Debug)]
 pub struct Watcher {
@@ -59,11 +75,11 @@ type Changes = Arc<Mutex<Vec<Change>>>;
 
 impl Watcher {
     /// Starts watching; returns when every node was seen once.
-    pub fn start(cluster: &Cluster) -> Result<Self> {
-        let nodes: Vec<_> = cluster.nodes().iter().map(|n| (n.id(), n.conninfo(Account::REPMGR))).collect();
-        let (count, changes) = (nodes.len(), Changes::default());
+    pub fn start(cluster: &impl Watched) -> Result<Self> {
+        let witnesses = cluster.witnesses();
+        let (count, changes) = (witnesses.len(), Changes::default());
         let (stop, stopped) = oneshot::channel();
-        spawn(nodes, changes.clone(), stopped)?;
+        spawn(witnesses, changes.clone(), stopped)?;
         let watcher = Self { changes, _stop: stop };
         eventually(Duration::from_secs(10), "a first look at every node", || {
             match watcher.changes().len() {
@@ -95,12 +111,16 @@ impl Watcher {
     }
 }
 
-fn spawn(nodes: Vec<(usize, String)>, changes: Changes, stopped: oneshot::Receiver<()>) -> Result<()> {
+fn spawn<W: Witness>(
+    witnesses: Vec<(usize, W)>,
+    changes: Changes,
+    stopped: oneshot::Receiver<()>,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("watcher".into()).spawn(move || {
         let watching = async {
-            for (node, conninfo) in nodes {
-                tokio::spawn(watch(node, conninfo, changes.clone()));
+            for (node, witness) in witnesses {
+                tokio::spawn(watch(node, witness, changes.clone()));
             }
             let _ = stopped.await;
         };
@@ -109,30 +129,37 @@ fn spawn(nodes: Vec<(usize, String)>, changes: Changes, stopped: oneshot::Receiv
     Ok(())
 }
 
-/// The life of one node, connection after connection.
-async fn watch(node: usize, conninfo: String, changes: Changes) {
+/// The life of one node, connection after connection. A node that ends a connection and takes another at once is not
+/// down: Sentinel has a promoted replica cut its clients.
+async fn watch<W: Witness>(node: usize, witness: W, changes: Changes) {
     loop {
-        if let Ok(Ok(client)) = timeout(LOGIN, connect(&conninfo)).await {
-            follow(node, &client, &changes).await;
+        if let Ok(Ok(mut connection)) = timeout(LOGIN, witness.open()).await {
+            if follow::<W>(node, &mut connection, &changes).await == End::Closed {
+                continue;
+            }
         }
         record(node, Seen::Down, &changes);
         sleep(PERIOD).await;
     }
 }
 
-async fn connect(conninfo: &str) -> Result<Client> {
-    let (client, connection) = tokio_postgres::connect(conninfo, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
+/// How a connection ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    Closed,
+    Silent,
 }
 
 /// Asks until an answer fails to come.
-async fn follow(node: usize, client: &Client, changes: &Changes) {
+async fn follow<W: Witness>(node: usize, connection: &mut W::Connection, changes: &Changes) -> End {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let Ok(question) = client.prepare("select pg_is_in_recovery()").await else { return };
-    while let Ok(Ok(row)) = timeout(SILENCE, client.query_one(&question, &[])).await {
-        record(node, if row.get(0) { Seen::Standby } else { Seen::Primary }, changes);
+    loop {
+        match timeout(SILENCE, W::look(connection)).await {
+            Ok(Ok(seen)) => record(node, seen, changes),
+            Ok(Err(_)) => return End::Closed,
+            Err(_) => return End::Silent,
+        }
         ticks.tick().await;
     }
 }

@@ -1,0 +1,215 @@
+//! One of our routers in front of its cluster: built, configured as its users would, started, watched. Kind: driver.
+
+mod pg;
+mod redis;
+
+use crate::{
+    Context, Error, Result, http, place,
+    process::{Process, Spec, free_port},
+    progress::say,
+    wait::{eventually, tail},
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+pub use pg::RouterOptions;
+pub use redis::RedisRouterOptions;
+
+/// Fat LTO on a busy machine of two cores, from nothing.
+const BUILD: Duration = Duration::from_secs(1500);
+
+/// The router in front of PostgreSQL.
+pub const PG: &str = "pg-router";
+/// The router in front of Redis.
+pub const REDIS: &str = "redis-router";
+
+/// How a router is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// For tests: quick to build.
+    Fast,
+    /// For measurements: what ships.
+    Release,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Builds one of our routers and returns the path of the binary.
+pub fn build(router: &str, profile: Profile) -> Result<PathBuf> {
+    let name = profile.name();
+    say(format_args!("building {router} ({name})"));
+    place::cargo("build")?.args(["--quiet", "--profile", name, "-p", router]).output(BUILD)?;
+    Ok(place::target()?.join(name).join(router))
+}
+
+/// The binary for tests: the one that `stack test` built, or, in a test run by hand, built now; once per process.
+pub fn binary(router: &'static str) -> Result<PathBuf> {
+    static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = built.get(router) {
+        return Ok(path.clone());
+    }
+    let given = std::env::var_os(variable(router));
+    let path = given.map_or_else(|| build(router, Profile::Fast), |path| Ok(path.into()))?;
+    built.insert(router, path.clone());
+    Ok(path)
+}
+
+/// The variable that names a router's binary to the tests that `stack test` starts: `STACK_PG_ROUTER`.
+pub fn variable(router: &str) -> String {
+    format!("STACK_{}", router.to_uppercase().replace('-', "_"))
+}
+
+/// How one of our routers is set up in front of its cluster.
+pub trait Setup {
+    /// What it routes to.
+    type Cluster;
+    /// The name of its binary.
+    const NAME: &'static str;
+    /// The binary.
+    fn binary(&self) -> &Path;
+    /// Its folder (config, secrets, state, log), which may hold the state of an earlier life; none: one below the
+    /// cluster's folder, which goes with the cluster.
+    fn dir(&self) -> Option<&Path>;
+    /// The port of its first listener; none: a free one.
+    fn port(&self) -> Option<u16>;
+    /// Added to its environment.
+    fn env(&self) -> &[(&'static str, String)];
+    /// The cluster's folder.
+    fn home(cluster: &Self::Cluster) -> &Path;
+    /// Writes its secrets and returns its configuration.
+    fn configure(&self, cluster: &Self::Cluster, site: &Site<'_>) -> Result<String>;
+}
+
+/// Where a router lives and listens.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// Its folder.
+    pub dir: &'a Path,
+    /// Its first listener.
+    pub addr: SocketAddr,
+    /// Its admin endpoint.
+    pub admin: SocketAddr,
+}
+
+/// A running router; dropping it kills it.
+#[derive(Debug)]
+pub struct Router {
+    name: &'static str,
+    process: Process,
+    addr: SocketAddr,
+    admin: SocketAddr,
+    log: PathBuf,
+}
+
+impl Router {
+    /// Writes its files, starts it and waits until it is ready.
+    pub fn start<S: Setup>(cluster: &S::Cluster, setup: &S) -> Result<Self> {
+        let mut router = Self::launch(cluster, setup)?;
+        router.ready()?;
+        Ok(router)
+    }
+
+    /// The same without waiting: for a router that can't be ready yet.
+    pub fn launch<S: Setup>(cluster: &S::Cluster, setup: &S) -> Result<Self> {
+        let fresh = || S::home(cluster).join(format!("{}-{}", S::NAME, free_port()));
+        let dir = setup.dir().map_or_else(fresh, Path::to_path_buf);
+        fs::create_dir_all(dir.join("state")).context(dir.display())?;
+        let addr = local(setup.port().unwrap_or_else(free_port));
+        let admin = local(free_port());
+        let config = setup.configure(cluster, &Site { dir: &dir, addr, admin })?;
+        let file = dir.join(S::NAME).with_extension("toml");
+        place::secret(&file, &config)?;
+        let log = dir.join(S::NAME).with_extension("log");
+        let args = ["--config".into(), file.to_string_lossy().into_owned()];
+        let spec = Spec::new(setup.binary().to_string_lossy()).args(args).log(&log);
+        let spec = setup.env().iter().fold(spec, |spec, (key, value)| spec.env(key, value));
+        Ok(Self { name: S::NAME, process: Process::spawn(&spec)?, addr, admin, log })
+    }
+
+    /// Waits for `/readyz`.
+    pub fn ready(&mut self) -> Result<()> {
+        let Self { name, admin, log, .. } = self;
+        let ready = eventually(Duration::from_secs(15), &format!("{name}'s /readyz"), || {
+            match http::get(*admin, "/readyz") {
+                Ok((200, _)) => Ok(()),
+                Ok((status, body)) => Err(format!("{status} {body}")),
+                Err(e) => Err(e.to_string()),
+            }
+        });
+        ready.map_err(|e| Error::new(format!("{e}\n{}", tail(log))))
+    }
+
+    /// The name of its binary.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its first listener: where clients of the primary connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its admin endpoint.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Is it alive?
+    pub fn alive(&mut self) -> bool {
+        self.process.alive()
+    }
+
+    /// The value of a metric, summed over its labels; 0 when it isn't there yet.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let (_, text) = http::get(self.admin, "/metrics")?;
+        Ok(http::metric(&text, name))
+    }
+
+    /// Its folder: `pg-router.toml`, `state`, …
+    pub fn dir(&self) -> &Path {
+        self.log.parent().unwrap_or(&self.log)
+    }
+
+    /// Sends `signal`.
+    pub fn signal(&mut self, signal: rustix::process::Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// SIGTERM, then SIGKILL when it hasn't drained within 20 s; its exit code.
+    pub fn stop(mut self) -> Result<Option<i32>> {
+        self.process.stop(Duration::from_secs(20))
+    }
+
+    /// SIGKILL.
+    pub fn kill_9(mut self) {
+        self.process.kill_9();
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}

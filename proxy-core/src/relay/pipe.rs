@@ -1,0 +1,69 @@
+//! A pipe in the kernel, through which a stream goes from socket to socket without a visit to our memory (splice(2)).
+//! Kind: driver.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll, ready};
+
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// What a pipe is asked to hold: as much as one turn may carry. The kernel gives 64 KiB where it gives no more
+/// (pipe(7), "pipe-user-pages-soft").
+const PIPE_BYTES: usize = super::TURN_BYTES;
+
+/// Bytes under way between two sockets.
+pub(super) struct Pipe {
+    from: OwnedFd,
+    into: OwnedFd,
+    held: usize,
+}
+
+impl Pipe {
+    /// An empty pipe.
+    pub(super) fn open() -> io::Result<Self> {
+        let (from, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let _ = fcntl_setpipe_size(&into, PIPE_BYTES); // a smaller one carries the same bytes in more turns
+        Ok(Self { from, into, held: 0 })
+    }
+
+    /// How many bytes are in it.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Takes what the socket has. Only for an empty pipe: to a full one splice answers as to a socket without bytes.
+    /// `Ok(0)` is the peer's end of stream.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &TcpStream) -> Poll<io::Result<usize>> {
+        debug_assert_eq!(self.held, 0);
+        loop {
+            ready!(socket.poll_read_ready(cx))?;
+            match socket.try_io(Interest::READABLE, || carry(socket, &self.into, PIPE_BYTES)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                taken => {
+                    self.held = *taken.as_ref().unwrap_or(&0);
+                    return Poll::Ready(taken);
+                }
+            }
+        }
+    }
+
+    /// Gives the socket all that is in the pipe. Ready when it is empty.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, socket: &TcpStream) -> Poll<io::Result<()>> {
+        while self.held > 0 {
+            ready!(socket.poll_write_ready(cx))?;
+            match socket.try_io(Interest::WRITABLE, || carry(&self.from, socket, self.held)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(given) => self.held -= given,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn carry(from: impl std::os::fd::AsFd, into: impl std::os::fd::AsFd, bytes: usize) -> io::Result<usize> {
+    Ok(splice(from, None, into, None, bytes, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
+}
