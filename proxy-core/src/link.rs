@@ -114,6 +114,13 @@ impl Inbox {
         self.0.push(bytes);
     }
 
+    /// Takes all of it out.
+    pub fn take(&mut self) -> Vec<u8> {
+        let Fifo { mut bytes, at } = std::mem::take(&mut self.0);
+        bytes.drain(..at);
+        bytes
+    }
+
     /// Puts `bytes` before what is there: they are to be read again.
     pub fn put_back(&mut self, bytes: &[u8]) {
         let mut all = Vec::with_capacity(bytes.len() + self.rest().len());

@@ -1,5 +1,14 @@
 //! redis-router: clients of Redis keep their connections through a failover. Kind: wiring.
 
+pub mod accept;
+pub mod command;
+pub mod config;
+pub mod metrics;
+pub mod mux;
 pub mod passthrough;
+pub mod router;
+pub mod server;
+pub mod session;
+pub mod site;
 pub mod topology;
 pub mod wire;

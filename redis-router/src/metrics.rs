@@ -27,7 +27,7 @@ pub struct Tally {
     violations: Cell<u64>,
     leases: Cell<u64>,
     gaps: Cell<u64>,
-    commands: [Cell<u64>; Class::COUNT],
+    commands: [Cell<u64>; Class::ALL.len()],
     /// Clients that have heard something in this turn; empty between turns.
     stirred: RefCell<Vec<Rc<Downstream>>>,
 }
@@ -152,6 +152,6 @@ fn pass_on(tally: &Tally, metrics: &Metrics) {
     ];
     pairs.iter().for_each(|(cell, counter)| counter.inc_by(cell.take()));
     for (class, cell) in Class::ALL.iter().zip(&tally.commands) {
-        metrics.commands.with_label_values(&[class.label()]).inc_by(cell.take());
+        metrics.commands.with_label_values(&[class.name()]).inc_by(cell.take());
     }
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use proxy_core::link::Scratch;
@@ -11,6 +12,7 @@ use proxy_core::tasks;
 use proxy_core::upstream::permits::Permits;
 use proxy_core::upstream::pool::{Pool, PoolLimits, Role};
 use proxy_core::upstream::{Endpoint, Hold, Policy, Topology};
+use proxy_core::worker::Floor;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -47,8 +49,11 @@ pub struct Site {
     muxes: RefCell<HashMap<Lane, Rc<Mux>>>,
     pools: RefCell<HashMap<Purpose, Rc<Pool<Leasehold>>>>,
     current: RefCell<Arc<Topology>>,
+    floor: Rc<Floor>,
     start: Instant,
     next_lane: Cell<usize>,
+    /// Sessions that wait for the barrier to fall.
+    barred: RefCell<Vec<Waker>>,
 }
 
 /// Which of the shared connections of one purpose: one to the master, one to each replica.
@@ -62,7 +67,7 @@ pub struct Lane {
 
 impl Site {
     /// A site that looks after itself on this worker.
-    pub fn open(common: Arc<Common>, dial: Rc<Dial>, tally: Rc<Tally>) -> Rc<Self> {
+    pub fn open(common: Arc<Common>, dial: Rc<Dial>, tally: Rc<Tally>, floor: Rc<Floor>) -> Rc<Self> {
         let current = RefCell::new(common.topology.borrow().clone());
         let site = Rc::new(Self {
             common,
@@ -71,8 +76,10 @@ impl Site {
             muxes: RefCell::default(),
             pools: RefCell::default(),
             current,
+            floor,
             start: Instant::now(),
             next_lane: Cell::new(0),
+            barred: RefCell::default(),
         });
         tasks::spawn_session(site.clone().look_after());
         site
@@ -160,6 +167,15 @@ impl Site {
         }
     }
 
+    /// True while writes wait for a planned failover; the waker is woken when they need not any more.
+    pub fn is_barred(&self, waker: &Waker) -> bool {
+        let raised = self.common.barrier.raised();
+        if raised {
+            self.barred.borrow_mut().push(waker.clone());
+        }
+        raised
+    }
+
     /// How many shared connections there are, and bytes that wait on them.
     pub fn census(&self) -> (usize, usize) {
         let muxes = self.muxes.borrow();
@@ -168,6 +184,7 @@ impl Site {
 
     async fn look_after(self: Rc<Self>) {
         let mut topology = self.common.topology.clone();
+        let mut barrier = self.common.barrier.subscribe();
         let mut beat = tokio::time::interval(BEAT);
         loop {
             tokio::select! {
@@ -177,6 +194,13 @@ impl Site {
                     }
                     *self.current.borrow_mut() = topology.borrow_and_update().clone();
                     self.each(Mux::look);
+                    self.floor.pulse_all(); // whoever has a connection of its own
+                }
+                changed = barrier.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.barred.take().into_iter().for_each(Waker::wake);
                 }
                 _ = beat.tick() => {
                     self.each(Mux::beat);

@@ -2,17 +2,17 @@
 
 /// The truth about a write that was sent to a master which then was lost. The code is our own: no client takes it for
 /// an error that it may answer with a retry of its own.
-pub const UNKNOWN: &str = "-UNKNOWN the connection to the master was lost after this command was sent: it may or may \
+pub(super) const UNKNOWN: &str = "-UNKNOWN the connection to the master was lost after this command was sent: it may or may \
                            not have been executed\r\n";
 
 /// No master could be reached in time; nothing was sent. Clients know the code as one that passes.
-pub const NO_MASTER: &str = "-LOADING no Redis master can be reached; the command was not sent, try again\r\n";
+pub(super) const NO_MASTER: &str = "-LOADING no Redis master can be reached; the command was not sent, try again\r\n";
 
 /// As [`NO_MASTER`], for want of room to wait in.
-pub const HOLD_FULL: &str = "-LOADING too many commands wait for a Redis master; the command was not sent, try again\r\n";
+pub(super) const HOLD_FULL: &str = "-LOADING too many commands wait for a Redis master; the command was not sent, try again\r\n";
 
 /// `error` as the answer to a request that expects so many replies: to a whole transaction, as its EXEC's.
-pub fn refusal(error: &[u8], replies: u32) -> Box<[u8]> {
+pub(super) fn refusal(error: &[u8], replies: u32) -> Box<[u8]> {
     let mut answer = Vec::with_capacity(error.len());
     for i in 1..replies {
         answer.extend_from_slice(if i == 1 { b"+OK\r\n" } else { b"+QUEUED\r\n" });

@@ -35,15 +35,15 @@ enum Outcome {
 
 /// A request and whom its reply belongs to.
 #[derive(Debug)]
-pub struct Entry<P> {
+pub(super) struct Entry<P> {
     /// Whoever hears the reply.
-    pub payee: P,
+    pub(super) payee: P,
     /// When it was entered, on the caller's clock.
-    pub at: u64,
+    pub(super) at: u64,
     /// What a repetition would do.
-    pub nature: Nature,
+    pub(super) nature: Nature,
     /// A number of the caller's, for its statistics.
-    pub tag: u16,
+    pub(super) tag: u16,
     /// Reply frames until it is settled: 1, or as many as a transaction has commands.
     replies: u32,
     /// How many of them are still owed.
@@ -55,22 +55,22 @@ pub struct Entry<P> {
 
 impl<P> Entry<P> {
     /// An entry that is settled by `replies` frames.
-    pub fn new(payee: P, nature: Nature, replies: u32, tag: u16, at: u64) -> Self {
+    pub(super) fn new(payee: P, nature: Nature, replies: u32, tag: u16, at: u64) -> Self {
         Self { payee, at, nature, tag, replies, owed: replies, len: 0, outcome: Outcome::Open }
     }
 }
 
 /// How the entries of a lost connection fared.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Losses {
+pub(super) struct Losses {
     /// Sent, and to be sent again.
-    pub replayed: u64,
+    pub(super) replayed: u64,
     /// Sent, and answered as unknown.
-    pub unknown: u64,
+    pub(super) unknown: u64,
 }
 
 /// See the module.
-pub struct Ledger<P> {
+pub(super) struct Ledger<P> {
     entries: VecDeque<Entry<P>>,
     bytes: Vec<u8>,
     /// Where the first entry's request begins.
@@ -93,59 +93,59 @@ const KEPT_BYTES: usize = 64 * 1024;
 impl<P> Ledger<P> {
     /// Enters `request` at the end.
     #[inline]
-    pub fn enter(&mut self, mut entry: Entry<P>, request: &[u8]) {
+    pub(super) fn enter(&mut self, mut entry: Entry<P>, request: &[u8]) {
         entry.len = request.len();
         self.bytes.extend_from_slice(request);
         self.entries.push_back(entry);
     }
 
     /// Enters what is answered already, but may not be told before what stands ahead of it.
-    pub fn enter_answered(&mut self, mut entry: Entry<P>, answer: Box<[u8]>) {
+    pub(super) fn enter_answered(&mut self, mut entry: Entry<P>, answer: Box<[u8]>) {
         entry.outcome = Outcome::Answered(answer);
         self.entries.push_back(entry);
     }
 
     /// Requests without a settled answer.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// True when nobody is owed anything.
     #[inline]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Bytes of requests whose outcome is open.
     #[inline]
-    pub fn held_bytes(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         self.bytes.len() - self.start
     }
 
     /// What the connection has not taken yet.
     #[inline]
-    pub fn unsent(&self) -> &[u8] {
+    pub(super) fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
     /// The connection took the first `n` unsent bytes.
     #[inline]
-    pub fn sent(&mut self, n: usize) {
+    pub(super) fn sent(&mut self, n: usize) {
         self.sent += n;
         debug_assert!(self.sent <= self.bytes.len());
     }
 
     /// The entry that the next reply belongs to; none if no request of it was sent: then the reply is nobody's.
     #[inline]
-    pub fn front(&self) -> Option<&Entry<P>> {
+    pub(super) fn front(&self) -> Option<&Entry<P>> {
         let front = self.entries.front()?;
         (front.outcome == Outcome::Open && self.start + front.len <= self.sent).then_some(front)
     }
 
     /// A frame for the front entry has come; true once that was its last.
     #[inline]
-    pub fn frame(&mut self) -> bool {
+    pub(super) fn frame(&mut self) -> bool {
         let Some(front) = self.entries.front_mut() else { return false };
         front.owed -= 1;
         front.owed == 0
@@ -153,7 +153,7 @@ impl<P> Ledger<P> {
 
     /// Takes the front entry out: it is settled.
     #[inline]
-    pub fn settle(&mut self) -> Option<Entry<P>> {
+    pub(super) fn settle(&mut self) -> Option<Entry<P>> {
         let entry = self.entries.pop_front()?;
         self.start += entry.len;
         self.compact();
@@ -161,7 +161,7 @@ impl<P> Ledger<P> {
     }
 
     /// The front entry, if it has its answer already.
-    pub fn take_answered(&mut self) -> Option<(Entry<P>, Box<[u8]>)> {
+    pub(super) fn take_answered(&mut self) -> Option<(Entry<P>, Box<[u8]>)> {
         if !matches!(self.entries.front()?.outcome, Outcome::Answered(_)) {
             return None;
         }
@@ -174,7 +174,7 @@ impl<P> Ledger<P> {
 
     /// A whole answer has come that proves, by `rejected`, that its entry did not run (all frames of it in `answer`).
     /// From the first of these on, answers are judged instead of given out: see [`Ledger::is_judging`].
-    pub fn judge(&mut self, answer: &[u8], rejected: bool) {
+    pub(super) fn judge(&mut self, answer: &[u8], rejected: bool) {
         let Some(entry) = self.entries.get_mut(self.judged) else { return };
         if rejected {
             entry.outcome = Outcome::Rejected;
@@ -186,12 +186,12 @@ impl<P> Ledger<P> {
 
     /// True since an answer was judged: the entries behind it are answered through [`Ledger::judge`] too, as their
     /// clients' order forbids to give them out.
-    pub fn is_judging(&self) -> bool {
+    pub(super) fn is_judging(&self) -> bool {
         self.judged > 0
     }
 
     /// While judging: the replies that the next entry is owed; none once all that was sent is judged.
-    pub fn next_to_judge(&self) -> Option<u32> {
+    pub(super) fn next_to_judge(&self) -> Option<u32> {
         let behind: usize = self.entries.iter().take(self.judged + 1).map(|entry| entry.len).sum();
         let entry = self.entries.get(self.judged)?;
         (entry.outcome == Outcome::Open && self.start + behind <= self.sent).then_some(entry.replies)
@@ -199,7 +199,7 @@ impl<P> Ledger<P> {
 
     /// The connection is lost. What may be sent again is unsent now; what may not is answered by `unknown`, which is
     /// told how many replies the client expects.
-    pub fn lost(&mut self, unknown: impl Fn(u32) -> Box<[u8]>) -> Losses {
+    pub(super) fn lost(&mut self, unknown: impl Fn(u32) -> Box<[u8]>) -> Losses {
         let mut losses = Losses::default();
         let bytes = std::mem::take(&mut self.bytes);
         let mut at = self.start;
@@ -233,7 +233,7 @@ impl<P> Ledger<P> {
 
     /// Answers all that was entered before `moment` and has not been sent: it has waited long enough. Only while there
     /// is no connection.
-    pub fn expire(&mut self, moment: u64, answer: impl Fn(u32) -> Box<[u8]>) -> usize {
+    pub(super) fn expire(&mut self, moment: u64, answer: impl Fn(u32) -> Box<[u8]>) -> usize {
         let late = self.entries.iter().take_while(|entry| entry.at < moment).count();
         let mut bytes = 0;
         for entry in self.entries.iter_mut().take(late).filter(|entry| entry.outcome == Outcome::Open) {
@@ -246,7 +246,7 @@ impl<P> Ledger<P> {
     }
 
     /// Since when the first entry waits.
-    pub fn oldest(&self) -> Option<u64> {
+    pub(super) fn oldest(&self) -> Option<u64> {
         self.entries.iter().find(|entry| entry.outcome == Outcome::Open).map(|entry| entry.at)
     }
 

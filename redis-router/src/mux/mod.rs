@@ -76,7 +76,8 @@ impl Payee for Recipient {
                 client.hear(bytes);
                 true
             }
-            Self::Canary(expected) => **expected == *bytes,
+            // Whoever may not ECHO is told so in the canary's place, which proves as much.
+            Self::Canary(expected) => **expected == *bytes || bytes.starts_with(b"-NOPERM "),
         }
     }
 }

@@ -8,17 +8,17 @@ use super::ledger::{Entry, Ledger};
 use crate::wire::reply::{ReplyFault, ReplyFramer, ReplyKind};
 
 /// Bytes of an unfinished reply that are kept back.
-pub const STREAM_AT: usize = 64 * 1024;
+pub(super) const STREAM_AT: usize = 64 * 1024;
 
 /// Whoever is owed a reply.
-pub trait Payee {
+pub(super) trait Payee {
     /// The next bytes of the reply. False: this is not what was expected, so that the replies are out of order.
     fn hear(&self, bytes: &[u8]) -> bool;
 }
 
 /// Why the connection can't go on: whatever comes next might reach the wrong client.
 #[derive(Debug, thiserror::Error)]
-pub enum Disorder {
+pub(super) enum Disorder {
     /// What the server sent is no reply.
     #[error(transparent)]
     Fault(#[from] ReplyFault),
@@ -32,7 +32,7 @@ pub enum Disorder {
 
 /// What the reading side has found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Course {
+pub(super) enum Course {
     /// Go on.
     On,
     /// The server rejects what it should do, and all that was sent is judged: leave it.
@@ -41,7 +41,7 @@ pub enum Course {
 
 /// Which error replies prove that a request did not run and would run elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rejections {
+pub(super) enum Rejections {
     /// Of a master: it is none any more, or not yet ready.
     OfMaster,
     /// Of a replica: it has nothing to read from. A refused write is the client's business.
@@ -56,7 +56,7 @@ impl Rejections {
 }
 
 /// See the module.
-pub struct Receiver {
+pub(super) struct Receiver {
     framer: ReplyFramer,
     rejections: Rejections,
     /// What has come of the front entry's answer and is kept back.
@@ -73,18 +73,18 @@ pub struct Receiver {
 
 impl Receiver {
     /// For a connection on which nothing has come yet.
-    pub fn new(rejections: Rejections) -> Self {
+    pub(super) fn new(rejections: Rejections) -> Self {
         let (framer, kept) = (ReplyFramer::default(), Vec::new());
         Self { framer, rejections, kept, frame: 0, torn: false, rejected: false, judged: 0 }
     }
 
     /// True while somebody has heard the beginning of a reply and not its end.
-    pub fn is_torn(&self) -> bool {
+    pub(super) fn is_torn(&self) -> bool {
         self.torn
     }
 
     /// Takes bytes from the server; `settled` gets each entry whose last reply has been heard.
-    pub fn take<P: Payee>(
+    pub(super) fn take<P: Payee>(
         &mut self,
         fresh: &[u8],
         ledger: &mut Ledger<P>,

@@ -1,0 +1,383 @@
+//! The loop of one client: reads its requests, hands them to the shared connection in one go, and steps aside where a
+//! request needs more than that. Kind: driver.
+//!
+//! Promise: a client's commands leave one route before they enter another, so that its replies keep their order.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use proxy_core::link::Link;
+use proxy_core::net::Peer;
+use proxy_core::session::Ending;
+use proxy_core::worker::{Pulse, Seat};
+
+use super::downstream::Downstream;
+use super::terms::Terms;
+use crate::accept::Desk;
+use crate::command::{self, Command, Route, Script};
+use crate::metrics::Tally;
+use crate::mux::{Mux, Nature};
+use crate::server::Identity;
+use crate::site::Site;
+use crate::wire::build::put_error;
+use crate::wire::{Args, Framed, Limits, RequestFramer, Resp, Span, Violation};
+
+/// Replies that a client may leave unread before its further requests are not read.
+const UNHEARD_BYTES: usize = 256 * 1024;
+
+/// Requests of a client that was given a large reply for which it gets a connection of its own.
+const HEAVY: u8 = 64;
+
+/// Who it is that has come.
+pub struct Visitor {
+    /// Its address, as the PROXY header tells it if there is one.
+    pub peer: Peer,
+    /// Ours.
+    pub local: Option<SocketAddr>,
+}
+
+/// One client.
+pub struct Session {
+    pub(super) down: Rc<Downstream>,
+    pub(super) site: Rc<Site>,
+    pub(super) terms: Arc<Terms>,
+    pub(super) tally: Rc<Tally>,
+    pub(super) seat: Seat,
+    pub(super) mux: Rc<Mux>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) resp: Resp,
+    pub(super) framer: RequestFramer,
+    limits: Limits,
+    /// Kept bytes are to be looked at, although nothing new has come.
+    again: bool,
+    /// The client says no more, but may still hear.
+    ended: bool,
+    /// It waits for the barrier of a planned failover to fall.
+    barred: bool,
+    /// So many of its next requests go by a connection of its own.
+    pub(super) heavy: u8,
+}
+
+/// What the loop can't do without waiting.
+pub(super) enum Turn {
+    /// The session is over.
+    End(Ending),
+    /// A request that does not go to the shared connection.
+    Aside(Box<[u8]>),
+    /// A request that is too large to be gathered; it begins the inbox.
+    Large,
+    /// The client has broken the protocol.
+    Violation(Violation),
+}
+
+/// What became of the front of the client's bytes.
+enum Taken {
+    /// So many of them are used up.
+    Used(usize),
+    /// The request there waits.
+    Barred,
+    /// The request there, of so many bytes, goes another way.
+    Aside(usize),
+}
+
+impl Session {
+    /// A session of a client that has come in.
+    pub fn new(link: Link, visitor: Visitor, desk: &Desk, site: Rc<Site>, terms: Arc<Terms>) -> Self {
+        let (identity, resp) = (terms.identity.clone(), Resp::V2);
+        let mux = site.mux(site.lane(terms.purpose(identity.clone(), resp)));
+        let _ = visitor;
+        Self {
+            down: Rc::new(Downstream::new(link, terms.output)),
+            tally: desk.tally.clone(),
+            seat: desk.floor.seat(),
+            limits: terms.limits,
+            site,
+            terms,
+            mux,
+            identity,
+            resp,
+            framer: RequestFramer::default(),
+            again: false,
+            ended: false,
+            barred: false,
+            heavy: 0,
+        }
+    }
+
+    /// Serves the client to its end.
+    pub async fn run(mut self) -> Ending {
+        let ending = loop {
+            let turn = poll_fn(|cx| self.poll_turn(cx)).await;
+            let ended = match turn {
+                Turn::End(ending) => Some(ending),
+                Turn::Violation(violation) => Some(Box::pin(self.break_off(&violation)).await),
+                Turn::Aside(request) => Box::pin(self.step_aside(&request)).await.err(),
+                Turn::Large => Box::pin(self.carry_large()).await.err(),
+            };
+            if let Some(ending) = ended {
+                break ending;
+            }
+            self.again = true;
+        };
+        self.say_goodbye().await;
+        ending
+    }
+
+    /// Moves requests until there are none, or one that goes another way.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if self.seat.pulse(cx) == Some(Pulse::Terminate) {
+            return Poll::Ready(Turn::End(Ending::Terminated));
+        }
+        self.down.register(cx.waker());
+        loop {
+            if self.down.is_closed() {
+                return Poll::Ready(Turn::End(Ending::Aborted));
+            }
+            if self.is_held_up(cx) {
+                return Poll::Pending;
+            }
+            if std::mem::take(&mut self.again) {
+                let kept = self.down.link().inbox.take();
+                if let Some(turn) = self.feed(&kept, 0) {
+                    return Poll::Ready(turn);
+                }
+                continue;
+            }
+            if let Some(ending) = self.may_leave() {
+                return Poll::Ready(Turn::End(ending));
+            }
+            let site = self.site.clone();
+            let mut scratch = site.scratch().borrow();
+            let read = if self.ended { Poll::Pending } else { self.down.link().poll_fill(cx, &mut scratch) };
+            match read {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    if let Some(turn) = self.take_in(&scratch[..n]) {
+                        return Poll::Ready(turn);
+                    }
+                }
+                Poll::Ready(Ok(_)) => self.ended = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(Turn::End(Ending::Aborted)),
+            }
+        }
+    }
+
+    /// Whether the client must not be read now. Whoever ends that wakes us.
+    #[inline]
+    fn is_held_up(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.barred && self.site.is_barred(cx.waker()) {
+            return true;
+        }
+        self.again |= std::mem::take(&mut self.barred);
+        if self.down.owed() >= self.terms.pipeline && !self.down.is_owed_fewer_than(self.terms.pipeline / 2 + 1) {
+            return true;
+        }
+        if self.mux.is_full(cx.waker()) {
+            return true;
+        }
+        let mut link = self.down.link();
+        match link.poll_flush(cx) {
+            Poll::Ready(Err(_)) => self.down.close(),
+            Poll::Pending if link.outbox.rest().len() > UNHEARD_BYTES => return true,
+            _ => {}
+        }
+        false
+    }
+
+    /// Nobody has any bytes: the session may be over.
+    fn may_leave(&mut self) -> Option<Ending> {
+        let leaves = self.ended || self.seat.is_draining();
+        if !leaves || !self.down.is_owed_fewer_than(1) {
+            return None;
+        }
+        match self.ended {
+            true => Some(Ending::Finished),
+            // Half a request is waited for: its client does not know yet that we leave.
+            false => self.down.link().inbox.is_empty().then_some(Ending::Drained),
+        }
+    }
+
+    /// Takes what was just read, behind what was kept.
+    #[inline]
+    fn take_in(&mut self, fresh: &[u8]) -> Option<Turn> {
+        if self.down.link().inbox.is_empty() {
+            return self.feed(fresh, 0);
+        }
+        let mut all = self.down.link().inbox.take();
+        all.extend_from_slice(fresh);
+        self.feed(&all, 0)
+    }
+
+    /// Hands requests on, from `at`, and keeps what is not used.
+    fn feed(&mut self, bytes: &[u8], mut at: usize) -> Option<Turn> {
+        let turn = loop {
+            let rest = &bytes[at..];
+            if rest.is_empty() {
+                break None;
+            }
+            match self.framer.next(rest, &self.limits) {
+                Ok(Framed::Whole(span)) => match self.take(rest, span) {
+                    Taken::Used(n) => at += n,
+                    Taken::Barred => {
+                        self.barred = true;
+                        break None;
+                    }
+                    Taken::Aside(n) => {
+                        at += n;
+                        break Some(Turn::Aside(rest[..n].into()));
+                    }
+                },
+                Ok(Framed::Partial { .. }) => {
+                    let large = self.framer.pending().declared > self.terms.large;
+                    break large.then_some(Turn::Large);
+                }
+                Err(violation) => break Some(Turn::Violation(violation)),
+            }
+            // The rest may have to wait, and is looked at again then.
+            if self.down.owed() >= self.terms.pipeline {
+                self.again = at < bytes.len();
+                break None;
+            }
+        };
+        self.down.link().inbox.keep(&bytes[at..]);
+        turn
+    }
+
+    /// The request at the front of `bytes`: enters it, if it is one for the shared connection.
+    #[inline]
+    fn take(&mut self, bytes: &[u8], span: Span) -> Taken {
+        if span.argc == 0 && !span.inline {
+            return Taken::Used(span.len); // no command, no reply
+        }
+        if span.inline || self.heavy > 0 {
+            return Taken::Aside(span.len);
+        }
+        let request = &bytes[..span.len];
+        let args = Args::new(request);
+        let mut names = args.clone();
+        let command = command::find(names.next().unwrap_or_default(), names.next());
+        match command::route(command, args.clone()) {
+            Route::Shared if span.len <= self.terms.large => self.share(command, request, args),
+            Route::Local(command::Verb::Multi) => self.take_transaction(bytes, span),
+            _ => Taken::Aside(span.len),
+        }
+    }
+
+    #[inline]
+    fn share(&mut self, command: &'static Command, request: &[u8], args: Args<'_>) -> Taken {
+        if self.terms.refuses(command).is_some() || command::is_bulky(command, args.clone()) {
+            return Taken::Aside(request.len());
+        }
+        if command.may_write() && self.site.common.barrier.raised() {
+            return Taken::Barred;
+        }
+        if let Some(script) = command.script() {
+            self.note_script(script, args);
+        }
+        let nature = if command.replayable() { Nature::Read } else { Nature::Write };
+        self.mux.enter(&self.down, request, nature, 1, command::class(command));
+        if self.down.take_largest() > self.terms.large {
+            self.heavy = HEAVY;
+        }
+        Taken::Used(request.len())
+    }
+
+    fn note_script(&self, script: Script, args: Args<'_>) {
+        let mut scripts = self.site.dial.scripts.borrow_mut();
+        match script {
+            Script::Eval => args.clone().nth(1).into_iter().for_each(|body| scripts.remember(body)),
+            Script::Load => args.clone().nth(2).into_iter().for_each(|body| scripts.remember(body)),
+            Script::Flush => scripts.forget(),
+            Script::EvalSha => {}
+        }
+    }
+
+    /// A transaction that has come whole, and holds nothing that changes the connection, goes as one.
+    fn take_transaction(&mut self, bytes: &[u8], first: Span) -> Taken {
+        let Some(whole) = self.gather(bytes, first) else { return Taken::Aside(first.len) };
+        if whole.nature == Nature::Write && self.site.common.barrier.raised() {
+            return Taken::Barred;
+        }
+        let request = &bytes[..whole.len];
+        self.mux.enter(&self.down, request, whole.nature, whole.replies, command::Class::Transaction);
+        Taken::Used(whole.len)
+    }
+
+    /// Looks ahead from `MULTI` to its `EXEC` or `DISCARD`.
+    fn gather(&self, bytes: &[u8], first: Span) -> Option<Whole> {
+        let mut whole = Whole { len: first.len, replies: 1, nature: Nature::Read };
+        let mut framer = RequestFramer::default();
+        while let Ok(Framed::Whole(span)) = framer.next(&bytes[whole.len..], &self.limits) {
+            let request = &bytes[whole.len..whole.len + span.len];
+            let args = Args::new(request);
+            let mut names = args.clone();
+            let command = command::find(names.next()?, names.next());
+            whole.len += span.len;
+            whole.replies += 1;
+            if whole.len > self.terms.large || span.inline {
+                return None;
+            }
+            match command::route(command, args.clone()) {
+                Route::Local(command::Verb::Exec | command::Verb::Discard) => return Some(whole),
+                Route::Shared if self.terms.refuses(command).is_none() => {
+                    if let Some(script) = command.script() {
+                        self.note_script(script, args);
+                    }
+                    if !command.replayable() {
+                        whole.nature = Nature::Write;
+                    }
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Waits until the shared connection owes nothing.
+    pub(super) async fn settled(&mut self) -> Result<(), Ending> {
+        poll_fn(|cx| {
+            if self.seat.pulse(cx) == Some(Pulse::Terminate) {
+                return Poll::Ready(Err(Ending::Terminated));
+            }
+            self.down.register(cx.waker());
+            if self.down.is_closed() {
+                return Poll::Ready(Err(Ending::Aborted));
+            }
+            if self.down.is_owed_fewer_than(1) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// An answer of our own.
+    pub(super) fn answer(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.down.link().outbox.buffer());
+    }
+
+    async fn break_off(&mut self, violation: &Violation) -> Ending {
+        if let Err(ending) = self.settled().await {
+            return ending;
+        }
+        self.tally.violated();
+        tracing::debug!(%violation, "a client broke the protocol");
+        self.answer(|out| put_error(out, &format!("ERR {violation}")));
+        Ending::Protocol
+    }
+
+    /// Lets the client hear the last words.
+    async fn say_goodbye(&mut self) {
+        self.down.close();
+        let flush = poll_fn(|cx| self.down.link().poll_flush(cx));
+        let flushed = tokio::time::timeout(std::time::Duration::from_secs(2), flush);
+        let _ = self.seat.until_terminated(flushed).await; // whoever has gone need not hear it
+    }
+}
+
+/// A transaction from `MULTI` to its end.
+struct Whole {
+    len: usize,
+    replies: u32,
+    nature: Nature,
+}

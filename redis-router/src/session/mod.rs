@@ -1,0 +1,15 @@
+//! One client: what it may do next, and where its commands go. Kind: wiring.
+
+mod aside;
+mod downstream;
+mod driver;
+mod scripts;
+mod terms;
+
+pub use downstream::Downstream;
+pub use driver::{Session, Visitor};
+pub use scripts::Scripts;
+pub use terms::Terms;
+
+/// All clients.
+pub type Guests = std::sync::Arc<()>;
