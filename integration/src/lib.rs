@@ -10,6 +10,7 @@
 pub mod bed;
 pub mod bench;
 pub mod certificates;
+pub mod commands;
 pub mod debian;
 pub mod direct;
 pub mod drill;

@@ -1,7 +1,7 @@
 //! `cargo stack`: the real stack on one machine. Kind: wiring.
 
 use clap::{Parser, Subcommand};
-use integration::{Result, bench, drill, test, up};
+use integration::{Result, bench, commands, drill, test, up};
 use std::process::ExitCode;
 
 /// The real stack on one machine: servers, our routers, tests, benches and drills.
@@ -20,6 +20,8 @@ enum Command {
     Test(test::Args),
     Drill(drill::Args),
     Bench(bench::Args),
+    /// Write redis-router's table of commands from what a real Redis says of itself
+    Commands(commands::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,5 +40,6 @@ fn run(command: Command) -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Drill(args) => drill::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Commands(args) => commands::run(&args),
     }
 }

@@ -7,7 +7,7 @@
 use super::row::*;
 
 #[rustfmt::skip]
-pub(super) const NEWER: [Row; 18] = [
+pub(super) static NEWER: [Row; 18] = [
     // 7.2
     row("client|no-touch", 3, NOSCRIPT.and(LOADING).and(STALE), Group::Connection, (0, 0, 0), FirstKey::Nowhere),
     row("client|setinfo", 4, NOSCRIPT.and(LOADING).and(STALE), Group::Connection, (0, 0, 0), FirstKey::Nowhere),

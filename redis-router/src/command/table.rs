@@ -5,7 +5,7 @@
 use super::row::*;
 
 #[rustfmt::skip]
-pub(super) const SERVER: [Row; 366] = [
+pub(super) static SERVER: [Row; 366] = [
     row("acl", -2, NONE, Group::Server, (0, 0, 0), FirstKey::Nowhere),
     row("acl|cat", -2, NOSCRIPT.and(LOADING).and(STALE), Group::Server, (0, 0, 0), FirstKey::Nowhere),
     row("acl|deluser", -3, ADMIN.and(NOSCRIPT).and(LOADING).and(STALE), Group::Server, (0, 0, 0), FirstKey::Nowhere),
