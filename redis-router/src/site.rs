@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
+use proxy_core::backoff::Backoff;
 use proxy_core::link::Scratch;
 use proxy_core::tasks;
 use proxy_core::upstream::permits::Permits;
@@ -14,15 +16,21 @@ use proxy_core::upstream::pool::{Pool, PoolLimits, Role};
 use proxy_core::upstream::{Endpoint, Hold, Policy, Topology};
 use proxy_core::worker::Floor;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::metrics::Tally;
-use crate::mux::Mux;
-use crate::server::{Dial, Leasehold, Purpose};
+use crate::mux::{HOLD_FULL, Mux, NO_MASTER};
+use crate::server::{Dial, Greeting, Leasehold, LoginError, Purpose};
 use crate::topology::Barrier;
 
 /// How often shared connections are looked after: entries that have waited too long, connections that nobody uses.
 const BEAT: Duration = Duration::from_millis(50);
+
+/// How long a login that a server took is not asked about again, in microseconds: thousands of clients come at once.
+const LOGIN_HOLDS: u64 = 5_000_000;
+
+/// The pause after a first failed login, and the longest one.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
 /// What all workers share of one master.
 pub struct Common {
@@ -52,6 +60,8 @@ pub struct Site {
     floor: Rc<Floor>,
     start: Instant,
     next_lane: Cell<usize>,
+    /// Logins that a server took, and when.
+    logins: RefCell<HashMap<Purpose, (u64, Greeting)>>,
     /// Sessions that wait for the barrier to fall.
     barred: RefCell<Vec<Waker>>,
 }
@@ -79,6 +89,7 @@ impl Site {
             floor,
             start: Instant::now(),
             next_lane: Cell::new(0),
+            logins: RefCell::default(),
             barred: RefCell::default(),
         });
         tasks::spawn_session(site.clone().look_after());
@@ -141,6 +152,46 @@ impl Site {
     /// The worker's buffer.
     pub fn scratch(&self) -> &Scratch {
         &self.dial.scratch
+    }
+
+    /// Whether the server takes this login: its greeting, or what the client is to hear. Waits in the hold for a server.
+    /// A login that was good a moment ago is good.
+    pub async fn verify(&self, purpose: &Purpose) -> Result<Greeting, Bytes> {
+        if let Some((at, greeting)) = self.logins.borrow().get(purpose)
+            && self.now().saturating_sub(*at) < LOGIN_HOLDS
+        {
+            return Ok(greeting.clone());
+        }
+        let greeting = self.log_in(purpose).await?;
+        let mut logins = self.logins.borrow_mut();
+        let now = self.now();
+        logins.retain(|_, (at, _)| now.saturating_sub(*at) < LOGIN_HOLDS);
+        logins.insert(purpose.clone(), (now, greeting.clone()));
+        Ok(greeting)
+    }
+
+    async fn log_in(&self, purpose: &Purpose) -> Result<Greeting, Bytes> {
+        let refused = |text: &str| Bytes::from(text.to_owned());
+        let held = self.common.hold.enter(0).map_err(|_| refused(HOLD_FULL))?;
+        let deadline = self.common.hold.deadline();
+        let lane = Lane { purpose: purpose.clone(), number: 0 };
+        let mut topology = self.common.topology.clone();
+        let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
+        loop {
+            let found = held.wait_until(&mut topology, deadline, |seen| purpose.role.has_target(seen));
+            found.await.map_err(|_| refused(NO_MASTER))?;
+            if let Some(target) = self.target(&lane) {
+                match self.dial.log_in(target.addr(), purpose).await {
+                    Ok((_, greeting)) => return Ok(greeting),
+                    Err(LoginError::Denied(answer)) => return Err(answer),
+                    Err(_) => self.dial.watcher.suspect(&target),
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(refused(NO_MASTER));
+            }
+            sleep(pauses.next_delay(fastrand::u32(..))).await;
+        }
     }
 
     /// Where a lane leads now.

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use proxy_core::backoff::Backoff;
 use proxy_core::link::Link;
 use proxy_core::tasks;
@@ -30,14 +29,15 @@ use proxy_core::upstream::{Endpoint, Held};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 
+pub use answers::{HOLD_FULL, NO_MASTER};
 pub use ledger::Nature;
 
 use crate::command::Class;
-use crate::server::{Greeting, LoginError};
+use crate::server::LoginError;
 use crate::session::Downstream;
 use crate::site::{Lane, Site};
 use crate::wire::build::{put_bulk, put_request};
-use answers::{HOLD_FULL, NO_MASTER, UNKNOWN, refusal};
+use answers::{UNKNOWN, refusal};
 use ledger::{Entry, Ledger};
 use receiver::{Course, Disorder, Payee, Receiver, Rejections};
 
@@ -95,10 +95,6 @@ pub struct Mux {
     crowd: RefCell<Vec<Waker>>,
     /// What the ledger's entries occupy in the hold while there is no master.
     held: RefCell<Vec<Held>>,
-    /// What the last login told.
-    greeting: RefCell<Option<Greeting>>,
-    /// The server's own refusal of the last login.
-    denied: RefCell<Option<Bytes>>,
     idle_since: Cell<u64>,
     canary_at: Cell<u64>,
     retired: Cell<bool>,
@@ -142,8 +138,6 @@ impl Mux {
             connected: Cell::new(false),
             crowd: RefCell::default(),
             held: RefCell::default(),
-            greeting: RefCell::default(),
-            denied: RefCell::default(),
             idle_since: Cell::new(now),
             canary_at: Cell::new(now),
             retired: Cell::new(false),
@@ -195,21 +189,6 @@ impl Mux {
     /// Bytes of requests whose outcome is open.
     pub fn held_bytes(&self) -> usize {
         self.ledger.borrow().held_bytes()
-    }
-
-    /// What the server said at the last login, once there was one; its refusal, if the last one was refused.
-    pub async fn greeting(&self) -> Result<Greeting, Bytes> {
-        poll_fn(|cx| {
-            if let Some(denied) = self.denied.borrow().clone() {
-                return Poll::Ready(Err(denied));
-            }
-            if let Some(greeting) = self.greeting.borrow().clone() {
-                return Poll::Ready(Ok(greeting));
-            }
-            self.crowd.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
     }
 
     /// The topology has changed.
@@ -264,20 +243,26 @@ impl Mux {
     /// Connects, carries, and begins anew, until nobody needs it.
     async fn run(self: Rc<Self>) {
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
-        while let Some(target) = self.target().await {
+        while let Some(target) = self.target().await.filter(|_| !self.is_unused()) {
             let epoch = self.site.topology().epoch;
             let opened = self.meanwhile(self.site.dial.log_in(target.addr(), &self.lane.purpose)).await;
             let loss = match opened {
-                Ok((link, greeting)) => {
-                    let (loss, worked) = self.carry(link, greeting, &target, epoch).await;
+                Ok((link, _)) => {
+                    let (loss, worked) = self.carry(link, &target, epoch).await;
                     if worked {
                         backoff.reset();
                     }
                     self.lose(&target, &loss);
                     loss
                 }
+                Err(LoginError::Denied(answer)) => {
+                    self.refuse(&answer);
+                    self.until_wanted().await;
+                    Loss::Rejected
+                }
                 Err(error) => {
-                    self.not_opened(&target, error);
+                    self.site.dial.watcher.suspect(&target);
+                    tracing::debug!(server = %target.addr(), %error, "no shared connection");
                     Loss::Rejected
                 }
             };
@@ -346,18 +331,20 @@ impl Mux {
         }
     }
 
-    /// A login that failed. What the server refuses is answered so at once; all else may pass.
-    fn not_opened(&self, target: &Arc<Endpoint>, error: LoginError) {
-        self.site.dial.watcher.suspect(target);
-        match error {
-            LoginError::Denied(answer) => {
-                self.ledger.borrow_mut().expire(u64::MAX, |replies| refusal(&answer, replies));
-                self.tell_answered();
-                *self.denied.borrow_mut() = Some(answer);
-                self.let_crowd_in();
-            }
-            error => tracing::debug!(server = %target.addr(), %error, "no shared connection"),
-        }
+    /// The server does not take this login: that is the answer to all who wait.
+    fn refuse(&self, answer: &[u8]) {
+        self.ledger.borrow_mut().expire(u64::MAX, |replies| refusal(answer, replies));
+        self.tell_answered();
+        self.let_crowd_in();
+    }
+
+    /// Waits for a request, or for the end of the lane.
+    async fn until_wanted(&self) {
+        let wanted = poll_fn(|_| match self.ledger.borrow().is_empty() && !self.is_unused() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        });
+        self.meanwhile(wanted).await;
     }
 
     /// What became of the requests that were under way.
@@ -383,9 +370,7 @@ impl Mux {
     }
 
     /// Moves bytes for as long as the connection lives. Also: whether it was of any use.
-    async fn carry(&self, link: Link, greeting: Greeting, target: &Arc<Endpoint>, epoch: u64) -> (Loss, bool) {
-        *self.greeting.borrow_mut() = Some(greeting);
-        *self.denied.borrow_mut() = None;
+    async fn carry(&self, link: Link, target: &Arc<Endpoint>, epoch: u64) -> (Loss, bool) {
         self.held.borrow_mut().clear();
         self.connected.set(true);
         self.let_crowd_in();
