@@ -49,6 +49,12 @@ pub struct Args {
     /// The name by which the Sentinels know the master [masters.name]
     #[arg(long, value_name = "NAME", requires = "sentinel")]
     master: Option<String>,
+    /// As whom to look at Redis; the default user if absent [masters.user]
+    #[arg(long, value_name = "USER", requires = "sentinel")]
+    user: Option<String>,
+    /// A file with the password for that [masters.password_file]
+    #[arg(long, value_name = "FILE", requires = "sentinel")]
+    password_file: Option<PathBuf>,
     /// Where clients connect [listeners.listen]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
@@ -58,6 +64,27 @@ pub struct Args {
     /// Forget the last epoch: after the Sentinels were set up anew
     #[arg(long)]
     forget_epoch: bool,
+}
+
+impl Args {
+    /// The master that the flags describe, as TOML.
+    fn master_table(&self) -> String {
+        let sentinels: Vec<_> = self.sentinel.iter().map(|sentinel| quoted(sentinel)).collect();
+        let name = quoted(self.master.as_deref().unwrap_or("mymaster"));
+        let mut table = format!("{{ name = {name}, sentinels = [{}]", sentinels.join(", "));
+        if let Some(user) = &self.user {
+            table.push_str(&format!(", user = {}", quoted(user)));
+        }
+        if let Some(file) = &self.password_file {
+            table.push_str(&format!(", password_file = {}", quoted(&file.to_string_lossy())));
+        }
+        table + " }"
+    }
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string() // TOML's basic strings are JSON's
 }
 
 /// One master, as the process sees it.
@@ -94,13 +121,9 @@ impl Service for RedisRouter {
     type Args = Args;
 
     fn overrides(args: &Args) -> Vec<Override> {
-        let quoted = |text: &str| format!("\"{}\"", text.escape_default());
         let mut overrides = Vec::new();
         if !args.sentinel.is_empty() {
-            let sentinels: Vec<_> = args.sentinel.iter().map(|sentinel| quoted(sentinel)).collect();
-            let name = quoted(args.master.as_deref().unwrap_or("mymaster"));
-            let table = format!("[{{ name = {name}, sentinels = [{}] }}]", sentinels.join(", "));
-            overrides.push(Override::new("--sentinel", "masters", table));
+            overrides.push(Override::new("--sentinel", "masters", format!("[{}]", args.master_table())));
         }
         if let Some(listen) = &args.listen {
             overrides.push(Override::new("--listen", "listeners", format!("[{{ listen = {} }}]", quoted(listen))));
