@@ -133,10 +133,10 @@ fn spawn<W: Witness>(
 /// down: Sentinel has a promoted replica cut its clients.
 async fn watch<W: Witness>(node: usize, witness: W, changes: Changes) {
     loop {
-        if let Ok(Ok(mut connection)) = timeout(LOGIN, witness.open()).await {
-            if follow::<W>(node, &mut connection, &changes).await == End::Closed {
-                continue;
-            }
+        if let Ok(Ok(mut connection)) = timeout(LOGIN, witness.open()).await
+            && follow::<W>(node, &mut connection, &changes).await == End::Closed
+        {
+            continue;
         }
         record(node, Seen::Down, &changes);
         sleep(PERIOD).await;

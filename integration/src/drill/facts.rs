@@ -6,12 +6,17 @@ use std::time::Instant;
 use crate::load::tally::Tally;
 use crate::report::Figures;
 
-/// The figures that every drill reports, in the order in which they are read.
+/// What PostgreSQL's clients send.
+pub(super) const FAILED_STATEMENTS: &str = "failed_statements";
+/// What the clients of Redis send.
+pub(super) const FAILED_COMMANDS: &str = "failed_commands";
+
+/// The figures that every drill of PostgreSQL reports, in the order in which they are read.
 pub(super) const ORDER: [&str; 11] = [
     "lost_acked_writes",
     "misrouted_writes",
     "disconnected_clients",
-    "failed_statements",
+    FAILED_STATEMENTS,
     "unknown_outcome",
     "detect_ms",
     "promote_ms",
@@ -20,6 +25,15 @@ pub(super) const ORDER: [&str; 11] = [
     "held",
     "replayed",
 ];
+
+/// How it is told that a write went to a server that was no longer the primary.
+#[derive(Clone, Debug)]
+pub(super) enum Trail {
+    /// Every row tells on which timeline it was written, and this one is the primary's at the end.
+    Timeline(String),
+    /// These ids were seen on the old master after the promotion.
+    Elsewhere(HashSet<i64>),
+}
 
 /// What was seen in one run.
 #[derive(Clone, Debug)]
@@ -36,8 +50,10 @@ pub(super) struct Facts {
     pub(super) tally: Tally,
     /// The ids on the primary at the end.
     pub(super) present: HashSet<i64>,
-    /// The timeline of the primary at the end.
-    pub(super) timeline: String,
+    /// Where misrouted writes show.
+    pub(super) trail: Trail,
+    /// What failed: statements, commands.
+    pub(super) failed: &'static str,
     /// How many statements the router held.
     pub(super) held: f64,
     /// How many it ran again.
@@ -52,13 +68,13 @@ impl Facts {
         let tally = &self.tally;
         let resumed = tally.first_ack_after(self.promoted);
         let silent =
-            tally.acked().map(|(write, _)| write.ended).max().map_or(0.0, |last| millis(last, self.ended));
+            tally.acked().map(|write| write.ended).max().map_or(0.0, |last| millis(last, self.ended));
         let blackout = tally.blackout().as_secs_f64() * 1e3;
         Figures::from([
             figure("lost_acked_writes", tally.lost(&self.present) as f64),
-            figure("misrouted_writes", tally.misrouted(self.promoted, &self.timeline) as f64),
+            figure("misrouted_writes", self.misrouted(tally) as f64),
             figure("disconnected_clients", tally.disconnected_clients() as f64),
-            figure("failed_statements", tally.failed() as f64),
+            figure(self.failed, tally.failed() as f64),
             figure("unknown_outcome", tally.unknown() as f64),
             figure("detect_ms", millis(self.struck, self.detected())),
             figure("promote_ms", millis(self.struck, self.promoted)),
@@ -70,6 +86,14 @@ impl Facts {
             figure("acked_writes", tally.acked().count() as f64),
             figure("failed_logins", tally.failed_logins() as f64),
         ])
+    }
+
+    /// How many writes of a load went to a server that was no longer the primary.
+    pub(super) fn misrouted(&self, tally: &Tally) -> usize {
+        match &self.trail {
+            Trail::Timeline(timeline) => tally.misrouted(self.promoted, timeline),
+            Trail::Elsewhere(ids) => tally.astray(self.promoted, &self.present, ids),
+        }
     }
 
     /// The first sign that the subject knew: somebody was held, or somebody was told.
@@ -96,7 +120,7 @@ pub(super) fn summary(subject: &str, figures: &Figures) -> String {
         value("lost_acked_writes"),
         value("misrouted_writes"),
         value("disconnected_clients"),
-        value("failed_statements"),
+        value(FAILED_STATEMENTS) + value(FAILED_COMMANDS),
         value("unknown_outcome"),
         value("promote_ms"),
         value("resume_after_promotion_ms")
@@ -114,10 +138,10 @@ mod tests {
         let base = Instant::now();
         let at = |ms: u64| base + Duration::from_millis(ms);
         let write = |&(id, ended, timeline): &(i64, u64, &str)| Write {
-            id,
+            id: Some(id),
             sent: at(ended - 1),
             ended: at(ended),
-            outcome: Outcome::Acked(Evidence::new("n", timeline)),
+            outcome: Outcome::Acked(Some(Evidence::new("n", timeline))),
         };
         let client = ClientLog { writes: acks.iter().map(write).collect(), ..ClientLog::default() };
         Facts {
@@ -127,7 +151,8 @@ mod tests {
             ended: at(9000),
             tally: Tally { clients: vec![client] },
             present: HashSet::from([1, 2, 3]),
-            timeline: "00000002".into(),
+            trail: Trail::Timeline("00000002".into()),
+            failed: FAILED_STATEMENTS,
             held: 1.0,
             replayed: 0.0,
         }

@@ -5,6 +5,13 @@ mod pg_crash;
 mod pg_old_primary_returns;
 mod pg_partition;
 mod pg_switchover;
+mod redis_crash;
+mod redis_hang;
+mod redis_old_master_returns;
+mod redis_partition;
+mod redis_scene;
+mod redis_stale_sentinel;
+mod redis_switchover;
 mod scene;
 
 use std::path::PathBuf;
@@ -26,7 +33,6 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-#[allow(clippy::enum_variant_names, reason = "the drills of Redis and of the whole shop come beside these")]
 enum Kind {
     /// kill -9 of the primary's postmaster; repmgrd promotes
     PgCrash(Options),
@@ -36,6 +42,18 @@ enum Kind {
     PgPartition(Options),
     /// After a failover the old primary is started again by hand, as a second primary
     PgOldPrimaryReturns(Options),
+    /// A planned switchover by `redis-router switchover`; for a peer by SENTINEL FAILOVER
+    RedisSwitchover(Options),
+    /// kill -9 of the master; Sentinel promotes
+    RedisCrash(Options),
+    /// SIGSTOP of the master, which goes on after Sentinel has promoted
+    RedisHang(Options),
+    /// After a failover the old master is started again, and takes writes until Sentinel demotes it
+    RedisOldMasterReturns(Options),
+    /// A Sentinel that slept through a failover wakes up, and is the only one
+    RedisStaleSentinel(Options),
+    /// The router cut off from the living master, then the master cut off from its replicas
+    RedisPartition(Options),
 }
 
 /// What every drill takes.
@@ -50,7 +68,7 @@ struct Options {
     /// Write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Take this pg-router instead of building one
+    /// Take this router instead of building one
     #[arg(long, value_name = "FILE")]
     router: Option<PathBuf>,
     /// Only these subjects
@@ -72,8 +90,13 @@ struct Run {
 /// A drill as data: its name, who can take it, and how one run of it goes.
 struct Script {
     name: &'static str,
+    /// Our router, one of the subjects.
+    router: &'static str,
     subjects: &'static [&'static str],
-    packages: &'static [&'static str],
+    /// What the servers need of Debian, and what the peers do.
+    packages: [&'static [&'static str]; 2],
+    /// The figures in the order in which they are read.
+    order: &'static [&'static str],
     /// See [`Run::session_length`].
     session_length: Option<u64>,
     play: fn(&Run) -> Result<Figures>,
@@ -81,9 +104,10 @@ struct Script {
     remark: &'static str,
 }
 
-const ROUTER: &str = "pg-router";
-/// Our router and the two peers that follow a failover.
-const WITH_PEERS: &[&str] = &[ROUTER, "haproxy", "pgpool"];
+/// pg-router and the two peers that follow a failover.
+const WITH_PEERS: &[&str] = &[router::PG, "haproxy", "pgpool"];
+/// redis-router and the peer that it replaces.
+const REDIS_WITH_PEER: &[&str] = &[router::REDIS, "haproxy"];
 
 /// Runs the drill that was asked for.
 pub fn run(args: &Args) -> Result<()> {
@@ -92,20 +116,25 @@ pub fn run(args: &Args) -> Result<()> {
         Kind::PgSwitchover(options) => perform(&pg_switchover::SCRIPT, options),
         Kind::PgPartition(options) => perform(&pg_partition::SCRIPT, options),
         Kind::PgOldPrimaryReturns(options) => perform(&pg_old_primary_returns::SCRIPT, options),
+        Kind::RedisSwitchover(options) => perform(&redis_switchover::SCRIPT, options),
+        Kind::RedisCrash(options) => perform(&redis_crash::SCRIPT, options),
+        Kind::RedisHang(options) => perform(&redis_hang::SCRIPT, options),
+        Kind::RedisOldMasterReturns(options) => perform(&redis_old_master_returns::SCRIPT, options),
+        Kind::RedisStaleSentinel(options) => perform(&redis_stale_sentinel::SCRIPT, options),
+        Kind::RedisPartition(options) => perform(&redis_partition::SCRIPT, options),
     }
 }
 
 fn perform(script: &Script, options: &Options) -> Result<()> {
     let subjects = subjects(script, options)?;
-    debian::ensure(debian::PG)?;
-    debian::ensure(script.packages)?;
+    debian::ensure(&script.packages.concat())?;
     let router = match &options.router {
         Some(given) => given.clone(),
-        None if subjects.contains(&ROUTER) => router::build(router::PG, Profile::Release)?,
+        None if subjects.contains(&script.router) => router::build(script.router, Profile::Release)?,
         None => PathBuf::new(),
     };
     let report = play_all(script, options, &subjects, &router)?;
-    println!("{}", report.table(ROUTER, &facts::ORDER));
+    println!("{}", report.table(script.router, script.order));
     println!("{}", script.remark);
     write_json(options.json.as_deref(), &report)
 }
@@ -130,9 +159,10 @@ fn play_all(
             };
             let figures = (script.play)(&run)?;
             say(facts::summary(subject, &figures));
-            match subject {
-                ROUTER => report.ours.push(figures),
-                peer => report.peers.entry(peer.to_string()).or_default().push(figures),
+            if subject == script.router {
+                report.ours.push(figures);
+            } else {
+                report.peers.entry(subject.to_string()).or_default().push(figures);
             }
         }
     }
@@ -145,7 +175,7 @@ fn subjects(script: &Script, options: &Options) -> Result<Vec<&'static str>> {
         return Err(Error::usage(format!("{} has no subject {name}; there are: {known}", script.name)));
     }
     let chosen = |name: &str| match options.subjects.as_slice() {
-        [] => !options.quick || name == ROUTER,
+        [] => !options.quick || name == script.router,
         named => named.iter().any(|n| n == name),
     };
     Ok(script.subjects.iter().copied().filter(|name| chosen(name)).collect())

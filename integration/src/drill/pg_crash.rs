@@ -2,16 +2,21 @@
 
 use std::time::Instant;
 
+use super::facts::ORDER;
 use super::scene::{Blow, Scene};
 use super::{PEERS, Run, Script, WITH_PEERS};
 use crate::Result;
+use crate::debian;
 use crate::pg::ClusterOptions;
 use crate::report::Figures;
+use crate::router;
 
 pub(super) const SCRIPT: Script = Script {
     name: "pg-crash",
+    router: router::PG,
     subjects: WITH_PEERS,
-    packages: PEERS,
+    packages: [debian::PG, PEERS],
+    order: &ORDER,
     session_length: None,
     play,
     remark: "kill -9 of the primary's postmaster; repmgrd (monitor 1 s, 2 attempts, 1 s apart) promotes. At most one \

@@ -7,21 +7,24 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::facts::Facts;
+use super::facts::{Facts, ORDER};
 use super::scene::{Blow, Scene, router_options, tell_failures};
-use super::{PEERS, ROUTER, Run, Script};
+use super::{PEERS, Run, Script};
+use crate::debian;
 use crate::error::{Context, Result};
 use crate::load::tally::Tally;
 use crate::load::{self, Load, LoadOptions};
 use crate::pg::{Account, Cluster, ClusterOptions};
 use crate::progress::say;
 use crate::report::Figures;
-use crate::router::Router;
+use crate::router::{self, Router};
 
 pub(super) const SCRIPT: Script = Script {
     name: "pg-old-primary-returns",
-    subjects: &[ROUTER, "haproxy"],
-    packages: PEERS,
+    router: router::PG,
+    subjects: &[router::PG, "haproxy"],
+    packages: [debian::PG, PEERS],
+    order: &ORDER,
     session_length: Some(100),
     play,
     remark: "Crash, promotion, then the old primary is started by hand: a second primary that would take and acknowledge \
@@ -57,7 +60,7 @@ fn play(run: &Run) -> Result<Figures> {
     drop(scene.subject.take());
     let state = scene.folder.as_path();
     let blind = match run.subject {
-        ROUTER => vec![blind(&scene.cluster, run, Some(state), 1)?, blind(&scene.cluster, run, None, 2)?],
+        router::PG => vec![blind(&scene.cluster, run, Some(state), 1)?, blind(&scene.cluster, run, None, 2)?],
         _ => Vec::new(), // a peer has no state to restart with
     };
     facts.present = load::ids_on(scene.cluster.primary()?)?;
@@ -127,7 +130,7 @@ fn figures(facts: &Facts, blind: &[Blind], returned: Instant, on_old: &HashSet<i
     let tallies: Vec<&Tally> = std::iter::once(&facts.tally).chain(blind.iter().map(|b| &b.tally)).collect();
     let sum =
         |count: &dyn Fn(&Tally) -> usize| tallies.iter().map(|tally| count(tally)).sum::<usize>() as f64;
-    let acked_on_old = sum(&|tally| tally.misrouted(facts.promoted, &facts.timeline));
+    let acked_on_old = sum(&|tally| facts.misrouted(tally));
     let strays: HashSet<i64> = on_old.difference(&facts.present).copied().collect();
     let reached_old = sum(&|tally| tally.sent_after(returned, &strays));
     let mut figures = facts.figures();

@@ -4,20 +4,24 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use super::facts::{Facts, millis};
+use super::facts::{Facts, ORDER, millis};
 use super::scene::{Aftermath, Blow, Scene};
-use super::{NO_PEERS, ROUTER, Run, Script};
+use super::{NO_PEERS, Run, Script};
+use crate::debian;
 use crate::error::{Error, Result};
 use crate::load;
 use crate::netns::{Net, Place};
 use crate::pg::ClusterOptions;
 use crate::progress::say;
 use crate::report::Figures;
+use crate::router;
 
 pub(super) const SCRIPT: Script = Script {
     name: "pg-partition",
-    subjects: &[ROUTER],
-    packages: NO_PEERS,
+    router: router::PG,
+    subjects: &[router::PG],
+    packages: [debian::PG, NO_PEERS],
+    order: &ORDER,
     session_length: None,
     play,
     remark: "First cut: router from the living primary, for a while. Nobody is promoted, so nothing may be written \

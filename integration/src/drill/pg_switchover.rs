@@ -2,16 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use super::facts::ORDER;
 use super::scene::{Aftermath, Blow, Scene};
 use super::{PEERS, Run, Script, WITH_PEERS};
+use crate::debian;
 use crate::error::{Error, Result};
 use crate::pg::ClusterOptions;
 use crate::report::Figures;
+use crate::router;
 
 pub(super) const SCRIPT: Script = Script {
     name: "pg-switchover",
+    router: router::PG,
     subjects: WITH_PEERS,
-    packages: PEERS,
+    packages: [debian::PG, PEERS],
+    order: &ORDER,
     session_length: None,
     play,
     remark: "repmgr standby switchover --siblings-follow. The clock starts when the old primary stops answering a \

@@ -1,18 +1,19 @@
 //! The stage of a drill: a fresh cluster, a subject before it, a load on the subject, and a watcher beside them.
 //! Kind: driver.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::facts::Facts;
-use super::{ROUTER, Run};
+use super::Run;
+use super::facts::{FAILED_STATEMENTS, Facts, Trail};
 use crate::direct::Watcher;
 use crate::error::{Error, Result};
 use crate::load::{self, Load, LoadOptions};
 use crate::peers::{Haproxy, Pgpool, Subject};
 use crate::pg::{Cluster, ClusterOptions, Node};
 use crate::progress::say;
-use crate::router::{Router, RouterOptions};
+use crate::router::{self, Router, RouterOptions};
 
 /// Pgpool-II refuses a client beyond its children: twice as many as a drill has clients.
 const PGPOOL_CHILDREN: usize = 64;
@@ -24,15 +25,26 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Everything that a drill plays with. Fields are dropped in this order: clients, subject, servers.
-pub(super) struct Scene {
+pub(super) struct Scene<C = Cluster> {
     pub(super) load: Option<Load>,
     pub(super) subject: Option<Box<dyn Subject>>,
     pub(super) watcher: Watcher,
-    pub(super) cluster: Cluster,
+    pub(super) cluster: C,
     /// Where our router keeps what outlives it.
     pub(super) folder: PathBuf,
-    quick: bool,
+    /// What our router calls its counters.
+    pub(super) counters: Counters,
+    pub(super) quick: bool,
 }
+
+/// The counters of a router that a drill reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counters {
+    pub(super) held: &'static str,
+    pub(super) replayed: &'static str,
+}
+
+const COUNTERS: Counters = Counters { held: "pg_router_held_total", replayed: "pg_router_replayed_total" };
 
 /// What happened to the primary, and when.
 #[derive(Clone, Copy, Debug)]
@@ -53,19 +65,59 @@ impl Scene {
     pub(super) fn set(run: &Run, options: ClusterOptions) -> Result<Self> {
         let cluster = Cluster::start(&ClusterOptions { sync_standby: true, ..options })?;
         load::create_tables(cluster.node(1))?;
-        let folder = cluster.dir().join(ROUTER);
+        let folder = cluster.dir().join(router::PG);
         let subject = subject(run, &cluster, &folder)?;
         let watcher = Watcher::start(&cluster)?;
         let load = Load::start(LoadOptions {
             session_length: run.session_length,
             ..LoadOptions::new(subject.conninfo())
         })?;
-        let scene =
-            Self { load: Some(load), subject: Some(subject), watcher, cluster, folder, quick: run.quick };
+        let (load, subject) = (Some(load), Some(subject));
+        let scene = Self { load, subject, watcher, cluster, folder, counters: COUNTERS, quick: run.quick };
         scene.go_on(2);
         Ok(scene)
     }
 
+    /// Ends the load and gathers what was seen.
+    pub(super) fn facts(&mut self, blow: Blow, aftermath: Aftermath) -> Result<Facts> {
+        let seen = self.end()?;
+        let primary = self.cluster.primary()?;
+        let (present, trail) = (load::ids_on(primary)?, Trail::Timeline(timeline(primary)?));
+        Ok(seen.facts(blow, aftermath, present, trail, FAILED_STATEMENTS))
+    }
+
+    /// Stops clients, subject and servers, in this order.
+    pub(super) fn close(self) -> Result<()> {
+        let Self { load, subject, watcher, cluster, .. } = self;
+        drop((load, subject, watcher));
+        cluster.stop()
+    }
+}
+
+/// What the clients and the subject knew at the end.
+pub(super) struct Seen {
+    ended: Instant,
+    tally: load::tally::Tally,
+    held: f64,
+    replayed: f64,
+}
+
+impl Seen {
+    pub(super) fn facts(
+        self,
+        blow: Blow,
+        aftermath: Aftermath,
+        present: HashSet<i64>,
+        trail: Trail,
+        failed: &'static str,
+    ) -> Facts {
+        let Self { ended, tally, held, replayed } = self;
+        let (struck, Aftermath { held_since, promoted }) = (blow.struck, aftermath);
+        Facts { struck, held_since, promoted, ended, tally, present, trail, failed, held, replayed }
+    }
+}
+
+impl<C> Scene<C> {
     /// Lets the load run; half as long in a quick look.
     pub(super) fn go_on(&self, seconds: u64) {
         let time = Duration::from_secs(seconds);
@@ -82,10 +134,10 @@ impl Scene {
 
     /// Waits for somebody to be held, for the promotion and for the first write after it.
     pub(super) fn watch(&self, blow: Blow) -> Result<Aftermath> {
-        let held_before = self.counter("pg_router_held_total");
+        let held_before = self.counter(self.counters.held);
         let mut held_since = None;
         let promoted = loop {
-            if held_since.is_none() && self.counter("pg_router_held_total") > held_before {
+            if held_since.is_none() && self.counter(self.counters.held) > held_before {
                 held_since = Some(Instant::now());
             }
             if let Some(change) = self.watcher.promoted(blow.struck, blow.victim) {
@@ -102,31 +154,14 @@ impl Scene {
         Ok(Aftermath { held_since, promoted })
     }
 
-    /// Ends the load and gathers what was seen.
-    pub(super) fn facts(&mut self, blow: Blow, aftermath: Aftermath) -> Result<Facts> {
+    /// Ends the load.
+    pub(super) fn end(&mut self) -> Result<Seen> {
         let ended = Instant::now();
         let load = self.load.take().ok_or_else(|| Error::new("the load has ended"))?;
         let tally = load.stop()?;
         tell_failures(&tally);
-        let primary = self.cluster.primary()?;
-        Ok(Facts {
-            struck: blow.struck,
-            held_since: aftermath.held_since,
-            promoted: aftermath.promoted,
-            ended,
-            present: load::ids_on(primary)?,
-            timeline: timeline(primary)?,
-            held: self.counter("pg_router_held_total"),
-            replayed: self.counter("pg_router_replayed_total"),
-            tally,
-        })
-    }
-
-    /// Stops clients, subject and servers, in this order.
-    pub(super) fn close(self) -> Result<()> {
-        let Self { load, subject, watcher, cluster, .. } = self;
-        drop((load, subject, watcher));
-        cluster.stop()
+        let (held, replayed) = (self.counter(self.counters.held), self.counter(self.counters.replayed));
+        Ok(Seen { ended, tally, held, replayed })
     }
 }
 
@@ -138,7 +173,7 @@ pub(super) fn timeline(primary: &Node) -> Result<String> {
 
 fn subject(run: &Run, cluster: &Cluster, folder: &Path) -> Result<Box<dyn Subject>> {
     Ok(match run.subject {
-        ROUTER => Box::new(Router::start(cluster, &router_options(&run.router, Some(folder)))?),
+        router::PG => Box::new(Router::start(cluster, &router_options(&run.router, Some(folder)))?),
         "haproxy" => Box::new(Haproxy::following(cluster)?),
         _ => Box::new(Pgpool::following(cluster, PGPOOL_CHILDREN)?),
     })
@@ -155,5 +190,8 @@ pub(super) fn tell_failures(tally: &load::tally::Tally) {
     failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     for (text, count) in failures.into_iter().take(5) {
         say(format_args!("  {count} x {text}"));
+    }
+    for text in tally.wrong_answers().take(5) {
+        say(format_args!("  wrong: {text}"));
     }
 }

@@ -1,8 +1,9 @@
-//! A load client on a real client library: many connections that write unique ids, read known rows, and remember what
-//! they were told. It runs on a thread of its own, so that it measures the servers and not the drill that hurts them.
-//! Kind: driver.
+//! Load clients that remember what they were told: many connections that write unique ids, read what they know, and
+//! check each answer. They run on a thread of their own, so that they measure the servers and not the drill that hurts
+//! them. Kind: driver.
 
-mod client;
+mod pg;
+pub mod redis;
 pub mod tally;
 
 use std::sync::Arc;
@@ -13,38 +14,20 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::error::{Context, Result};
-use crate::pg::Node;
-use tally::{ClientLog, Tally};
+pub use pg::{LoadOptions, create_tables, ids_on};
+use tally::{ClientLog, Outcome, Tally};
 
 /// How long a client that is told to stop may still wait for its last answer.
 const PATIENCE_AT_THE_END: Duration = Duration::from_secs(5);
 
-/// What to do.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// Where to, as a connection string.
-    pub conninfo: String,
-    /// How many connections.
-    pub clients: usize,
-    /// How long each client thinks between two statements: the machine should be busy, not drowned.
-    pub think: Duration,
-    /// After so many statements a client leaves politely and logs in again, as web workers do; none: never.
-    pub session_length: Option<u64>,
-    /// The ids of this load start here; two loads on one table need starts far apart.
-    pub first_id: i64,
-}
-
-impl LoadOptions {
-    /// 32 clients that think 5 ms.
-    pub fn new(conninfo: impl Into<String>) -> Self {
-        Self {
-            conninfo: conninfo.into(),
-            clients: 32,
-            think: Duration::from_millis(5),
-            session_length: None,
-            first_id: 0,
-        }
-    }
+/// What the clients do.
+pub trait Workload: Send + Sync + 'static {
+    /// How many there are.
+    fn clients(&self) -> usize;
+    /// The ids of this load start here; two loads on one data set need starts far apart.
+    fn first_id(&self) -> i64;
+    /// The life of one, until the load is told to stop.
+    fn client(self: Arc<Self>, number: usize, shared: Arc<Shared>) -> impl Future<Output = ClientLog> + Send;
 }
 
 /// A load that is running.
@@ -54,8 +37,8 @@ pub struct Load {
 }
 
 /// What the clients and the one who watches them share.
-pub(crate) struct Shared {
-    options: LoadOptions,
+pub struct Shared {
+    clients: usize,
     base: Instant,
     stop: AtomicBool,
     next_id: AtomicU64,
@@ -67,9 +50,9 @@ pub(crate) struct Shared {
 
 impl Load {
     /// Starts the clients and returns when each of them has had a write acknowledged.
-    pub fn start(options: LoadOptions) -> Result<Self> {
-        let load = Self::start_unanswered(options)?;
-        let wanted = load.shared.options.clients as u64;
+    pub fn start(workload: impl Workload) -> Result<Self> {
+        let load = Self::start_unanswered(workload)?;
+        let wanted = load.shared.clients as u64;
         load.wait(Duration::from_secs(30), "every client has had a write acknowledged", |s| {
             s.served.load(Relaxed) >= wanted
         })?;
@@ -77,13 +60,13 @@ impl Load {
     }
 
     /// Starts the clients and returns at once: for a load that is expected to get no answer.
-    pub fn start_unanswered(options: LoadOptions) -> Result<Self> {
-        let shared = Arc::new(Shared::new(options));
+    pub fn start_unanswered(workload: impl Workload) -> Result<Self> {
+        let shared = Arc::new(Shared::new(workload.clients(), workload.first_id()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("load".into())
-            .spawn(move || runtime.block_on(all_clients(of_thread)))
+            .spawn(move || runtime.block_on(all_clients(workload, of_thread)))
             .context("can't start the load's thread")?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -134,11 +117,11 @@ impl Drop for Load {
 }
 
 impl Shared {
-    fn new(options: LoadOptions) -> Self {
-        let next_id = AtomicU64::new(options.first_id.unsigned_abs());
+    fn new(clients: usize, first_id: i64) -> Self {
+        let next_id = AtomicU64::new(first_id.unsigned_abs());
         let zero = || AtomicU64::new(0);
         Self {
-            options,
+            clients,
             base: Instant::now(),
             stop: AtomicBool::new(false),
             next_id,
@@ -151,6 +134,28 @@ impl Shared {
 
     fn stopped(&self) -> bool {
         self.stop.load(Relaxed)
+    }
+
+    /// An id that no other write of this load has.
+    fn new_id(&self) -> i64 {
+        self.next_id.fetch_add(1, Relaxed).cast_signed()
+    }
+
+    /// Notes how a write ended; `served` is whether this client had one acknowledged before.
+    fn note_write(&self, outcome: &Outcome, ended: Instant, served: &mut bool) {
+        if !matches!(outcome, Outcome::Acked(_)) {
+            self.note_trouble();
+            return;
+        }
+        if !std::mem::replace(served, true) {
+            self.served.fetch_add(1, Relaxed);
+        }
+        self.acked_writes.fetch_add(1, Relaxed);
+        self.last_ack_us.fetch_max(self.micros(ended), Relaxed);
+    }
+
+    fn note_trouble(&self) {
+        self.troubles.fetch_add(1, Relaxed);
     }
 
     fn micros(&self, moment: Instant) -> u64 {
@@ -166,32 +171,9 @@ impl Shared {
     }
 }
 
-async fn all_clients(shared: Arc<Shared>) -> Vec<ClientLog> {
+async fn all_clients<W: Workload>(workload: W, shared: Arc<Shared>) -> Vec<ClientLog> {
+    let workload = Arc::new(workload);
     let clients: JoinSet<ClientLog> =
-        (0..shared.options.clients).map(|number| client::run(number, Arc::clone(&shared))).collect();
+        (0..shared.clients).map(|number| Arc::clone(&workload).client(number, Arc::clone(&shared))).collect();
     clients.join_all().await
-}
-
-/// Makes the load's tables on the primary. Every row says by itself which server wrote it, on which timeline.
-pub fn create_tables(primary: &Node) -> Result<()> {
-    primary
-        .sql(
-            "bench",
-            "drop table if exists drill_writes, drill_known;
-             create table drill_writes (id bigint primary key, client int not null,
-               node text not null default current_setting('cluster_name'),
-               timeline text not null default substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8));
-             create table drill_known as select k, k * 7 as v from generate_series(0, 99) k;
-             alter table drill_known add primary key (k);
-             grant all on drill_writes, drill_known to bench",
-        )
-        .map(drop)
-}
-
-/// The ids that a node holds.
-pub fn ids_on(node: &Node) -> Result<std::collections::HashSet<i64>> {
-    let rows = node.sql("bench", "select id from drill_writes")?;
-    rows.split_whitespace()
-        .map(|id| id.parse().map_err(|_| crate::Error::new(format!("not an id: {id}"))))
-        .collect()
 }

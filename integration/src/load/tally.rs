@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use tokio_postgres::error::SqlState;
-
 /// Who wrote a row, as the row itself says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
@@ -17,19 +15,19 @@ pub struct Evidence {
 /// How a write ended, in the client's eyes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Acknowledged: it must be there for ever.
-    Acked(Evidence),
+    /// Acknowledged: it must be there for ever. An answer may say who wrote it.
+    Acked(Option<Evidence>),
     /// Refused with an error that says that it did not happen.
     Failed(String),
-    /// Cut off without an answer, or answered with SQLSTATE 08007: it may have happened.
+    /// Cut off without an answer, or answered as unknown (SQLSTATE 08007, `UNKNOWN`): it may have happened.
     Unknown,
 }
 
 /// One write.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// The id that it inserts.
-    pub id: i64,
+    /// The id that it leaves behind; none where only later answers show whether it happened.
+    pub id: Option<i64>,
     /// When it was sent.
     pub sent: Instant,
     /// When its answer came, or the end of its connection.
@@ -38,15 +36,13 @@ pub struct Write {
     pub outcome: Outcome,
 }
 
-/// One read.
+/// A command that writes nothing and went wrong.
 #[derive(Clone, Debug)]
-pub struct Read {
-    /// When it was sent.
-    pub sent: Instant,
-    /// When its answer came, or the end of its connection.
-    pub ended: Instant,
-    /// What went wrong, if anything did.
-    pub trouble: Option<String>,
+pub struct Failure {
+    /// When that was seen.
+    pub at: Instant,
+    /// What it was told.
+    pub text: String,
 }
 
 /// What one client remembers.
@@ -54,8 +50,14 @@ pub struct Read {
 pub struct ClientLog {
     /// Its writes, oldest first.
     pub writes: Vec<Write>,
-    /// Its reads, oldest first.
-    pub reads: Vec<Read>,
+    /// Its other commands that went wrong, oldest first.
+    pub failures: Vec<Failure>,
+    /// Answers that can't be true: somebody else's, an earlier one, one that came twice.
+    pub wrong_answers: Vec<String>,
+    /// Acknowledged writes without an id that a later answer proved to be gone.
+    pub vanished: u64,
+    /// Published messages that a subscriber did not get.
+    pub missed_messages: u64,
     /// When it lost a connection.
     pub disconnects: Vec<Instant>,
     /// When a login failed.
@@ -80,22 +82,16 @@ impl Outcome {
     pub(crate) fn failed(text: impl Into<String>) -> Self {
         Self::Failed(text.into())
     }
-
-    /// The server's word, if it gave one; a connection that ends without one leaves the outcome unknown.
-    pub(crate) fn of_failed_write(error: &tokio_postgres::Error) -> Self {
-        match error.as_db_error() {
-            Some(db) if *db.code() == SqlState::TRANSACTION_RESOLUTION_UNKNOWN => Self::Unknown,
-            Some(_) => Self::Failed(text(error)),
-            None => Self::Unknown,
-        }
-    }
 }
 
-/// An error in one line: SQLSTATE and message where the server sent them.
-pub(crate) fn text(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => format!("{} {}", db.code().code(), db.message()),
-        None => error.to_string(),
+impl Write {
+    /// Did it leave an id, and is that one of these?
+    fn is_in(&self, ids: &HashSet<i64>) -> bool {
+        self.id.is_some_and(|id| ids.contains(&id))
+    }
+
+    fn is_missing_in(&self, ids: &HashSet<i64>) -> bool {
+        self.id.is_some_and(|id| !ids.contains(&id))
     }
 }
 
@@ -105,23 +101,34 @@ impl Tally {
         self.clients.iter().flat_map(|client| &client.writes)
     }
 
-    /// Every acknowledged write with what its row says.
-    pub fn acked(&self) -> impl Iterator<Item = (&Write, &Evidence)> {
-        self.writes().filter_map(|write| match &write.outcome {
-            Outcome::Acked(evidence) => Some((write, evidence)),
-            _ => None,
-        })
+    /// Every acknowledged write.
+    pub fn acked(&self) -> impl Iterator<Item = &Write> {
+        self.writes().filter(|write| matches!(write.outcome, Outcome::Acked(_)))
     }
 
-    /// Acknowledged ids that `present` lacks.
+    /// Acknowledged writes that `present` lacks, or whose absence a later answer showed.
     pub fn lost(&self, present: &HashSet<i64>) -> usize {
-        self.acked().filter(|(write, _)| !present.contains(&write.id)).count()
+        let vanished: u64 = self.clients.iter().map(|client| client.vanished).sum();
+        self.acked().filter(|write| write.is_missing_in(present)).count() + vanished as usize
+    }
+
+    /// Writes that were sent after `moment` and are not `present`, though they were acknowledged, or are `elsewhere`:
+    /// they went to a server that was no longer the primary.
+    pub fn astray(&self, moment: Instant, present: &HashSet<i64>, elsewhere: &HashSet<i64>) -> usize {
+        let acked = |write: &Write| matches!(write.outcome, Outcome::Acked(_));
+        let missing = self.writes().filter(|write| write.sent > moment && write.is_missing_in(present));
+        missing.filter(|write| acked(write) || write.is_in(elsewhere)).count()
+    }
+
+    /// Answers that can't be true.
+    pub fn wrong_answers(&self) -> impl Iterator<Item = &str> {
+        self.clients.iter().flat_map(|client| &client.wrong_answers).map(String::as_str)
     }
 
     /// Writes that were refused with an error and are in `present` all the same: an untrue answer.
     pub fn failed_but_written(&self, present: &HashSet<i64>) -> usize {
         let refused = |write: &&Write| matches!(write.outcome, Outcome::Failed(_));
-        self.writes().filter(refused).filter(|write| present.contains(&write.id)).count()
+        self.writes().filter(refused).filter(|write| write.is_in(present)).count()
     }
 
     /// Writes whose outcome nobody told.
@@ -140,10 +147,10 @@ impl Tally {
             Outcome::Failed(text) => Some(text.as_str()),
             _ => None,
         });
-        let reads =
-            self.clients.iter().flat_map(|client| &client.reads).filter_map(|read| read.trouble.as_deref());
+        let others = self.clients.iter().flat_map(|client| &client.failures);
+        let others = others.map(|failure| failure.text.as_str());
         let mut counts = BTreeMap::new();
-        for text in writes.chain(reads) {
+        for text in writes.chain(others) {
             *counts.entry(text).or_default() += 1;
         }
         counts
@@ -154,6 +161,11 @@ impl Tally {
         self.clients.iter().filter(|client| !client.disconnects.is_empty()).count()
     }
 
+    /// Published messages that no subscriber got.
+    pub fn missed_messages(&self) -> u64 {
+        self.clients.iter().map(|client| client.missed_messages).sum()
+    }
+
     /// Logins that failed.
     pub fn failed_logins(&self) -> usize {
         self.clients.iter().map(|client| client.failed_logins.len()).sum()
@@ -161,14 +173,14 @@ impl Tally {
 
     /// The longest time between two acknowledged writes, over all clients together.
     pub fn blackout(&self) -> Duration {
-        let mut moments: Vec<Instant> = self.acked().map(|(write, _)| write.ended).collect();
+        let mut moments: Vec<Instant> = self.acked().map(|write| write.ended).collect();
         moments.sort_unstable();
         moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
     /// The first acknowledged write that ended after `moment`.
     pub fn first_ack_after(&self, moment: Instant) -> Option<Instant> {
-        self.acked().map(|(write, _)| write.ended).filter(|ended| *ended > moment).min()
+        self.acked().map(|write| write.ended).filter(|ended| *ended > moment).min()
     }
 
     /// The first sign of trouble after `moment`: an error, an unknown outcome, a lost connection.
@@ -177,27 +189,25 @@ impl Tally {
             .writes()
             .filter(|write| !matches!(write.outcome, Outcome::Acked(_)))
             .map(|write| write.ended);
-        let reads = self
-            .clients
-            .iter()
-            .flat_map(|c| &c.reads)
-            .filter(|read| read.trouble.is_some())
-            .map(|read| read.ended);
+        let others = self.clients.iter().flat_map(|client| &client.failures).map(|failure| failure.at);
         let disconnects = self.clients.iter().flat_map(|client| client.disconnects.iter().copied());
-        writes.chain(reads).chain(disconnects).filter(|at| *at >= moment).min()
+        writes.chain(others).chain(disconnects).filter(|at| *at >= moment).min()
     }
 
     /// Acknowledged writes that were sent after `confirmed` and yet were written on an older timeline than `timeline`:
     /// acknowledged by a server that was no longer the primary.
     pub fn misrouted(&self, confirmed: Instant, timeline: &str) -> usize {
-        let stale = |evidence: &Evidence| evidence.timeline.as_str() < timeline;
-        self.acked().filter(|(write, evidence)| write.ended > confirmed && stale(evidence)).count()
+        let stale = |write: &&Write| match &write.outcome {
+            Outcome::Acked(Some(evidence)) => evidence.timeline.as_str() < timeline,
+            _ => false,
+        };
+        self.acked().filter(|write| write.ended > confirmed).filter(stale).count()
     }
 
     /// Ids among `strays` whose writes were sent after `moment`: what reached a server that it should not have reached,
     /// acknowledged or not.
     pub fn sent_after(&self, moment: Instant, strays: &HashSet<i64>) -> usize {
-        self.writes().filter(|write| write.sent > moment && strays.contains(&write.id)).count()
+        self.writes().filter(|write| write.sent > moment && write.is_in(strays)).count()
     }
 }
 
@@ -207,11 +217,11 @@ mod tests {
 
     fn write(base: Instant, id: i64, sent: u64, ended: u64, outcome: Outcome) -> Write {
         let at = |ms| base + Duration::from_millis(ms);
-        Write { id, sent: at(sent), ended: at(ended), outcome }
+        Write { id: Some(id), sent: at(sent), ended: at(ended), outcome }
     }
 
     fn acked(timeline: &str) -> Outcome {
-        Outcome::Acked(Evidence::new("n", timeline))
+        Outcome::Acked(Some(Evidence::new("n", timeline)))
     }
 
     fn sample(base: Instant) -> Tally {
@@ -275,5 +285,15 @@ mod tests {
         let confirmed = base + Duration::from_millis(1100);
         assert_eq!(sample(base).misrouted(confirmed, "00000002"), 1);
         assert_eq!(sample(base).sent_after(confirmed, &HashSet::from([1, 6])), 1);
+    }
+
+    #[test]
+    fn a_write_that_is_elsewhere_or_acknowledged_and_not_present_went_astray() {
+        let base = Instant::now();
+        let after = |ms| base + Duration::from_millis(ms);
+        let (present, nowhere) = (HashSet::from([1, 3, 5]), HashSet::new());
+        assert_eq!(sample(base).astray(after(950), &present, &nowhere), 1);
+        assert_eq!(sample(base).astray(after(10), &present, &nowhere), 1);
+        assert_eq!(sample(base).astray(after(10), &present, &HashSet::from([2, 4, 5])), 3);
     }
 }

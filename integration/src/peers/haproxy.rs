@@ -7,6 +7,7 @@ use super::{Home, Program, strings, subject};
 use crate::Result;
 use crate::pg::{Account, Cluster};
 use crate::process::free_port;
+use crate::redis;
 
 /// A running HAProxy.
 pub struct Haproxy(Program);
@@ -38,6 +39,18 @@ impl Haproxy {
             cluster.nodes().iter().map(|n| format!("  server n{} {}\n", n.id(), n.addr())).collect();
         let haproxy =
             Self::start(2, |port| format!("listen pg\n  bind 127.0.0.1:{port}\n{}{servers}", role_check()))?;
+        std::thread::sleep(FIRST_CHECKS);
+        Ok(haproxy)
+    }
+
+    /// Whoever says `role:master` gets the traffic: HAProxy's own recipe, with a password, and sessions of a server that
+    /// is down shut down.
+    pub fn following_redis(cluster: &redis::Cluster) -> Result<Self> {
+        let servers: String =
+            cluster.nodes().iter().map(|n| format!("  server {} {}\n", n.name(), n.addr())).collect();
+        let haproxy = Self::start(2, |port| {
+            format!("listen redis\n  bind 127.0.0.1:{port}\n{}{servers}", redis_role_check())
+        })?;
         std::thread::sleep(FIRST_CHECKS);
         Ok(haproxy)
     }
@@ -76,6 +89,25 @@ fn role_check() -> String {
   default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
 ",
         startup(Account::HACHECK)
+    )
+}
+
+/// <https://www.haproxy.com/blog/haproxy-advanced-redis-health-check>
+fn redis_role_check() -> String {
+    format!(
+        "  option tcp-check
+  tcp-check connect
+  tcp-check send AUTH\\ {}\\r\\n
+  tcp-check expect string +OK
+  tcp-check send PING\\r\\n
+  tcp-check expect string +PONG
+  tcp-check send info\\ replication\\r\\n
+  tcp-check expect string role:master
+  tcp-check send QUIT\\r\\n
+  tcp-check expect string +OK
+  default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
+",
+        redis::Account::DEFAULT.password
     )
 }
 

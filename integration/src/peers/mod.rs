@@ -42,6 +42,10 @@ pub trait Subject {
     fn counter(&self, _name: &str) -> f64 {
         0.0
     }
+    /// Its admin endpoint, if it is a router of ours.
+    fn admin(&self) -> Option<SocketAddr> {
+        None
+    }
     /// A connection string through it, for the benches' and drills' account.
     fn conninfo(&self) -> String {
         Account::BENCH.conninfo(self.addr().ip(), self.addr().port())
@@ -82,6 +86,9 @@ impl Subject for Router {
     }
     fn counter(&self, name: &str) -> f64 {
         self.metric(name).unwrap_or_default()
+    }
+    fn admin(&self) -> Option<SocketAddr> {
+        Some(Self::admin(self))
     }
 }
 

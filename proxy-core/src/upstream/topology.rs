@@ -141,6 +141,15 @@ impl Publisher {
         Ok(self.replace(|current| current.succeeded_by(claim, now)))
     }
 
+    /// Publishes `claim` against what is remembered: a promotion that was given up, a history that began anew. Only for who
+    /// has proof of it; an older epoch alone is none.
+    pub fn overrule(&self, claim: Claim, now: Instant) -> Arc<Topology> {
+        let mut state = self.state();
+        warn!(lineage = %claim.lineage, epoch = claim.epoch, primary = %claim.primary.addr(), "what was remembered is overruled");
+        state.remember(claim.reign());
+        self.replace(|current| current.succeeded_by(claim, now))
+    }
+
     /// The primary is gone and nobody has followed: those who need one wait. The epoch stays. `fenced`: what is under
     /// way on the last primary must be given up.
     pub fn lost_primary(&self, fenced: bool, now: Instant) -> Arc<Topology> {
@@ -337,6 +346,16 @@ mod tests {
         router.refuses("a", 4, 1, "claims epoch 4");
         router.refuses("b", 9, 1, "lineage");
         router.accepts("a", 4, 2);
+    }
+
+    #[test]
+    fn who_has_proof_overrules_what_is_remembered() {
+        let mut router = Router::new();
+        router.accepts("a", 4, 2);
+        let published = router.publisher.overrule(claim("a", 3, 1), router.start);
+        assert_eq!(published.epoch, 3);
+        router.restart();
+        router.accepts("a", 3, 1);
     }
 
     #[test]

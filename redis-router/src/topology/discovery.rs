@@ -9,6 +9,13 @@ use ipnet::IpNet;
 use proxy_core::net::Addr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// An address as Sentinels write it: host and port apart, an IPv6 address without brackets.
+pub(super) fn address(host: &str, port: &str) -> Option<Addr> {
+    let text = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let addr: Addr = text.parse().ok()?;
+    (!matches!(addr, Addr::Tcp { port: 0, .. })).then_some(addr)
+}
+
 /// A network, an IP address, a host name, or a domain (`.example.com`) that Sentinels may name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {

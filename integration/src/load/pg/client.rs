@@ -2,15 +2,16 @@
 //! Simple and extended protocol take turns, and so do writes and reads. Kind: driver.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 
-use super::Shared;
-use super::tally::{ClientLog, Evidence, Outcome, Read, Write};
+use super::LoadOptions;
+use crate::load::Shared;
+use crate::load::tally::{ClientLog, Evidence, Failure, Outcome, Write};
 
 const PAUSE_BETWEEN_LOGINS: Duration = Duration::from_millis(20);
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,9 +19,10 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(90);
 const KNOWN_ROWS: u64 = 100;
 
-pub(super) async fn run(number: usize, shared: Arc<Shared>) -> ClientLog {
+pub(super) async fn run(number: usize, options: Arc<LoadOptions>, shared: Arc<Shared>) -> ClientLog {
     let mut session = Session {
         number,
+        options,
         shared,
         log: ClientLog::default(),
         connections: JoinSet::new(),
@@ -30,7 +32,7 @@ pub(super) async fn run(number: usize, shared: Arc<Shared>) -> ClientLog {
     while let Some(client) = session.login().await {
         if session.work(&client).await == Leaving::Lost {
             session.log.disconnects.push(Instant::now());
-            session.shared.troubles.fetch_add(1, Relaxed);
+            session.shared.note_trouble();
         }
     }
     session.log
@@ -38,6 +40,7 @@ pub(super) async fn run(number: usize, shared: Arc<Shared>) -> ClientLog {
 
 struct Session {
     number: usize,
+    options: Arc<LoadOptions>,
     shared: Arc<Shared>,
     log: ClientLog,
     /// The tasks that drive our connections; they end with this session.
@@ -66,11 +69,8 @@ enum Leaving {
 impl Session {
     async fn login(&mut self) -> Option<Client> {
         while !self.shared.stopped() {
-            match tokio::time::timeout(
-                LOGIN_TIMEOUT,
-                tokio_postgres::connect(&self.shared.options.conninfo, NoTls),
-            )
-            .await
+            match tokio::time::timeout(LOGIN_TIMEOUT, tokio_postgres::connect(&self.options.conninfo, NoTls))
+                .await
             {
                 Ok(Ok((client, connection))) => {
                     self.connections.spawn(async move { drop(connection.await) });
@@ -85,7 +85,7 @@ impl Session {
 
     /// Returns when the load, the session or the connection is over.
     async fn work(&mut self, client: &Client) -> Leaving {
-        let last = self.shared.options.session_length.map_or(u64::MAX, |length| self.turn + length);
+        let last = self.options.session_length.map_or(u64::MAX, |length| self.turn + length);
         while !self.shared.stopped() && self.turn < last {
             if client.is_closed() {
                 return Leaving::Lost;
@@ -97,7 +97,7 @@ impl Session {
                 2 => self.write(client, insert_extended).await,
                 _ => self.read(client, select_extended).await,
             }
-            tokio::time::sleep(self.shared.options.think).await;
+            tokio::time::sleep(self.options.think).await;
         }
         Leaving::Done
     }
@@ -107,34 +107,18 @@ impl Session {
         client: &Client,
         insert: impl AsyncFn(&Client, i64, usize) -> Result<Option<Evidence>, Error>,
     ) {
-        let id = self.shared.next_id.fetch_add(1, Relaxed).cast_signed();
+        let id = self.shared.new_id();
         let sent = Instant::now();
         let answer = self.answer(insert(client, id, self.number)).await;
         let ended = Instant::now();
         let outcome = match answer {
-            Answer::Rows(Some(evidence)) => Outcome::Acked(evidence),
+            Answer::Rows(Some(evidence)) => Outcome::Acked(Some(evidence)),
             Answer::Rows(None) => Outcome::failed("an insert that returned no row"),
-            Answer::Error(e) => Outcome::of_failed_write(&e),
+            Answer::Error(e) => of_failed_write(&e),
             Answer::Nothing => Outcome::Unknown,
         };
-        self.note_write(&outcome, ended);
-        self.log.writes.push(Write { id, sent, ended, outcome });
-    }
-
-    fn note_write(&mut self, outcome: &Outcome, ended: Instant) {
-        if matches!(outcome, Outcome::Acked(_)) {
-            self.first_answer();
-            self.shared.acked_writes.fetch_add(1, Relaxed);
-            self.shared.last_ack_us.fetch_max(self.shared.micros(ended), Relaxed);
-        } else {
-            self.shared.troubles.fetch_add(1, Relaxed);
-        }
-    }
-
-    fn first_answer(&mut self) {
-        if !std::mem::replace(&mut self.served, true) {
-            self.shared.served.fetch_add(1, Relaxed);
-        }
+        self.shared.note_write(&outcome, ended, &mut self.served);
+        self.log.writes.push(Write { id: Some(id), sent, ended, outcome });
     }
 
     async fn read(
@@ -143,15 +127,16 @@ impl Session {
         select: impl AsyncFn(&Client, i32) -> Result<Option<i32>, Error>,
     ) {
         let key = (self.turn % KNOWN_ROWS) as i32;
-        let sent = Instant::now();
         let trouble = match self.answer(select(client, key)).await {
             Answer::Rows(value) if value == Some(key * 7) => None,
             Answer::Rows(_) => Some("a read that gave a wrong value".to_string()),
-            Answer::Error(e) => Some(super::tally::text(&e)),
+            Answer::Error(e) => Some(text(&e)),
             Answer::Nothing => Some("a read without an answer".to_string()),
         };
-        self.shared.troubles.fetch_add(u64::from(trouble.is_some()), Relaxed);
-        self.log.reads.push(Read { sent, ended: Instant::now(), trouble });
+        if let Some(text) = trouble {
+            self.shared.note_trouble();
+            self.log.failures.push(Failure { at: Instant::now(), text });
+        }
     }
 
     async fn answer<T>(&self, statement: impl Future<Output = Result<T, Error>>) -> Answer<T> {
@@ -164,6 +149,23 @@ impl Session {
             () = tokio::time::sleep(STATEMENT_TIMEOUT) => Answer::Nothing,
             () = self.shared.out_of_patience() => Answer::Nothing,
         }
+    }
+}
+
+/// The server's word, if it gave one; a connection that ends without one leaves the outcome unknown.
+fn of_failed_write(error: &Error) -> Outcome {
+    match error.as_db_error() {
+        Some(db) if *db.code() == SqlState::TRANSACTION_RESOLUTION_UNKNOWN => Outcome::Unknown,
+        Some(_) => Outcome::Failed(text(error)),
+        None => Outcome::Unknown,
+    }
+}
+
+/// An error in one line: SQLSTATE and message where the server sent them.
+fn text(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{} {}", db.code().code(), db.message()),
+        None => error.to_string(),
     }
 }
 

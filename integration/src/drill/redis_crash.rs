@@ -1,0 +1,34 @@
+//! kill -9 of the master under load; Sentinel promotes a replica. Kind: driver.
+
+use std::time::Instant;
+
+use super::redis_scene::{ORDER, RedisScene};
+use super::scene::Blow;
+use super::{PEERS, REDIS_WITH_PEER, Run, Script};
+use crate::redis::ClusterOptions;
+use crate::report::Figures;
+use crate::{Result, debian, router};
+
+pub(super) const SCRIPT: Script = Script {
+    name: "redis-crash",
+    router: router::REDIS,
+    subjects: REDIS_WITH_PEER,
+    packages: [debian::REDIS, PEERS],
+    order: &ORDER,
+    session_length: None,
+    play,
+    remark: "kill -9 of the master; Sentinel (down-after 1 s) promotes. Replication is asynchronous and nobody asks for \
+             WAIT: what the master acknowledged in its last milliseconds may be lost with it, whoever stands in front. \
+             At most one unknown outcome per connection is the truth: it was in flight at the crash.",
+};
+
+fn play(run: &Run) -> Result<Figures> {
+    let mut scene = RedisScene::set(run, ClusterOptions::default())?;
+    let blow = Blow { struck: Instant::now(), victim: 1 };
+    scene.cluster.node(1).kill_9()?;
+    let aftermath = scene.watch(blow)?;
+    scene.go_on(4);
+    let figures = scene.figures(blow, aftermath)?;
+    scene.close()?;
+    Ok(figures)
+}

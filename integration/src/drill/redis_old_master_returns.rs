@@ -1,0 +1,73 @@
+//! After a failover the old master is started again: for some 10 s it is a second master that takes writes. In the
+//! meantime a second router is started, that knows nothing. Kind: driver.
+
+use std::time::{Duration, Instant};
+
+use super::redis_scene::{ORDER, RedisScene, figures};
+use super::scene::{Blow, tell_failures};
+use super::{PEERS, REDIS_WITH_PEER, Run, Script};
+use crate::load::Load;
+use crate::load::redis::RedisLoad;
+use crate::load::tally::Tally;
+use crate::progress::say;
+use crate::redis::ClusterOptions;
+use crate::report::Figures;
+use crate::router::{self, RedisRouterOptions, Router};
+use crate::{Result, debian};
+
+pub(super) const SCRIPT: Script = Script {
+    name: "redis-old-master-returns",
+    router: router::REDIS,
+    subjects: REDIS_WITH_PEER,
+    packages: [debian::REDIS, PEERS],
+    order: &ORDER,
+    session_length: Some(50),
+    play,
+    remark: "Crash, promotion, then the old master is started again, empty: it calls itself master and takes writes until \
+             Sentinel demotes it. Its clients log in anew after every 50 turns. Beside our router a second one is \
+             started in that time, without any state; misrouted_writes counts what came to the old master through \
+             either.",
+};
+
+const OLD: usize = 1;
+const NEWCOMERS: usize = 8;
+const NEWCOMERS_STAY: Duration = Duration::from_secs(4);
+/// The ids of the two loads lie this far apart.
+const ID_RANGE: i64 = 1_000_000_000;
+
+fn play(run: &Run) -> Result<Figures> {
+    let mut scene = RedisScene::set(run, ClusterOptions::default())?;
+    let blow = Blow { struck: Instant::now(), victim: OLD };
+    scene.cluster.node(OLD).kill_9()?;
+    let aftermath = scene.watch(blow)?;
+    scene.go_on(2);
+    scene.cluster.node(OLD).start()?;
+    say("the old master is back, as a second master");
+    let second = if run.subject == router::REDIS { newcomer(run, &scene)? } else { Tally::default() };
+    scene.watch_old_master(OLD)?;
+    scene.go_on(2);
+    let facts = scene.facts(blow, aftermath)?;
+    let mut figures = figures(&facts);
+    let misrouted = facts.misrouted(&facts.tally) + facts.misrouted(&second);
+    let lost = facts.tally.lost(&facts.present) + second.lost(&facts.present);
+    figures.insert("misrouted_writes".into(), misrouted as f64);
+    figures.insert("lost_acked_writes".into(), lost as f64);
+    figures.insert("acked_by_newcomer".into(), second.acked().count() as f64);
+    scene.close()?;
+    Ok(figures)
+}
+
+/// A router that first sees the cluster while it has two masters.
+fn newcomer(run: &Run, scene: &RedisScene) -> Result<Tally> {
+    say("a second router, without any state");
+    let router = Router::launch(&scene.cluster, &RedisRouterOptions::new(&run.router))?;
+    let load = Load::start_unanswered(RedisLoad {
+        clients: NEWCOMERS,
+        first_id: ID_RANGE,
+        ..RedisLoad::new(router.addr())
+    })?;
+    std::thread::sleep(NEWCOMERS_STAY);
+    let tally = load.stop()?;
+    tell_failures(&tally);
+    Ok(tally)
+}

@@ -1,0 +1,56 @@
+//! A planned switchover under load. Kind: driver.
+
+use std::time::{Duration, Instant};
+
+use super::redis_scene::{ORDER, RedisScene};
+use super::scene::{Aftermath, Blow};
+use super::{PEERS, REDIS_WITH_PEER, Run, Script};
+use crate::error::{Error, Result};
+use crate::process::Spec;
+use crate::redis::{ClusterOptions, MASTER};
+use crate::report::Figures;
+use crate::{debian, router};
+
+pub(super) const SCRIPT: Script = Script {
+    name: "redis-switchover",
+    router: router::REDIS,
+    subjects: REDIS_WITH_PEER,
+    packages: [debian::REDIS, PEERS],
+    order: &ORDER,
+    session_length: None,
+    play,
+    remark: "`redis-router switchover` for our router, SENTINEL FAILOVER for the peer, on a healthy cluster. The clock \
+             starts with the command. Until Sentinel demotes the old master (about 10 s) there are two masters, and \
+             misrouted_writes counts what went to the wrong one.",
+};
+
+const SWITCHOVER: Duration = Duration::from_secs(60);
+
+fn play(run: &Run) -> Result<Figures> {
+    let mut scene = RedisScene::set(run, ClusterOptions::default())?;
+    let (blow, aftermath) = switch_over(run, &scene)?;
+    scene.watch_old_master(1)?;
+    scene.go_on(4);
+    let figures = scene.figures(blow, aftermath)?;
+    scene.close()?;
+    Ok(figures)
+}
+
+/// The command works in the background while the clients and the watcher go on.
+fn switch_over(run: &Run, scene: &RedisScene) -> Result<(Blow, Aftermath)> {
+    let admin = scene.subject.as_ref().and_then(|subject| subject.admin());
+    let cluster = &scene.cluster;
+    std::thread::scope(|scope| {
+        let blow = Blow { struck: Instant::now(), victim: 1 };
+        let order = scope.spawn(move || match admin {
+            Some(admin) => Spec::new(run.router.to_string_lossy())
+                .args(["switchover", MASTER, "--admin", &format!("http://{admin}")])
+                .output(SWITCHOVER)
+                .map(drop),
+            None => cluster.order_failover(),
+        });
+        let aftermath = scene.watch(blow);
+        order.join().map_err(|_| Error::new("the switchover panicked"))??;
+        Ok((blow, aftermath?))
+    })
+}
