@@ -153,6 +153,11 @@ impl Outbox {
         self.0.is_empty()
     }
 
+    /// Forgets what is not written: the peer is given up.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Appends bytes of our own making; they leave with the next flush.
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.push(bytes);

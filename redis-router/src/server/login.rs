@@ -22,8 +22,8 @@ pub struct Greeting {
     pub id: u64,
     /// Whether it calls itself a master.
     pub is_master: bool,
-    /// Its version, as `major * 100 + minor`; 0 if it does not tell.
-    pub version: u32,
+    /// Its version; empty if it does not tell.
+    pub version: Box<str>,
 }
 
 /// Why a login failed.
@@ -139,9 +139,7 @@ impl Greeting {
     /// Reads the answer to HELLO, whose names and values are the same in both versions.
     fn read(hello: Bytes) -> Self {
         let word = |name: &[u8]| value(&hello, name).unwrap_or_default();
-        let text = String::from_utf8_lossy(word(b"version")).into_owned();
-        let mut numbers = text.split('.').map(|part| part.parse::<u32>().unwrap_or(0).min(99));
-        let version = numbers.next().unwrap_or(0) * 100 + numbers.next().unwrap_or(0);
+        let version = String::from_utf8_lossy(word(b"version")).into();
         let id = std::str::from_utf8(word(b"id")).ok().and_then(|id| id.parse().ok()).unwrap_or(0);
         let is_master = word(b"role") == b"master";
         Self { hello, id, is_master, version }
@@ -174,14 +172,14 @@ mod tests {
     #[test]
     fn a_greeting_tells_role_version_and_id() {
         let greeting = Greeting::read(hello("master"));
-        assert_eq!((greeting.is_master, greeting.version, greeting.id), (true, 700, 4711));
+        assert_eq!((greeting.is_master, &*greeting.version, greeting.id), (true, "7.0.15", 4711));
         assert!(!Greeting::read(hello("replica")).is_master);
     }
 
     #[test]
     fn a_greeting_that_says_nothing_is_no_masters() {
         let greeting = Greeting::read(Bytes::from_static(b"%0\r\n"));
-        assert_eq!((greeting.is_master, greeting.version, greeting.id), (false, 0, 0));
+        assert_eq!((greeting.is_master, &*greeting.version, greeting.id), (false, "", 0));
     }
 
     #[test]

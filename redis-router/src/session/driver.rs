@@ -20,16 +20,15 @@ use crate::accept::Desk;
 use crate::command::{self, Command, Route, Script};
 use crate::metrics::Tally;
 use crate::mux::{Mux, Nature};
-use crate::server::Identity;
 use crate::site::Site;
 use crate::wire::build::put_error;
 use crate::wire::{Args, Framed, Limits, RequestFramer, Resp, Span, Violation};
 
 /// Replies that a client may leave unread before its further requests are not read.
-const UNHEARD_BYTES: usize = 256 * 1024;
+pub(super) const UNHEARD_BYTES: usize = 256 * 1024;
 
 /// Requests of a client that was given a large reply for which it gets a connection of its own.
-const HEAVY: u8 = 64;
+pub(super) const HEAVY: u8 = 64;
 
 /// Who it is that has come.
 pub struct Visitor {
@@ -47,10 +46,10 @@ pub struct Session {
     pub(super) tally: Rc<Tally>,
     pub(super) seat: Seat,
     pub(super) mux: Rc<Mux>,
-    pub(super) identity: Arc<Identity>,
-    pub(super) resp: Resp,
     pub(super) framer: RequestFramer,
-    limits: Limits,
+    pub(super) limits: Limits,
+    /// The router checks who its clients are, and this one has not said so yet.
+    stranger: bool,
     /// Kept bytes are to be looked at, although nothing new has come.
     again: bool,
     /// The client says no more, but may still hear.
@@ -86,19 +85,17 @@ enum Taken {
 impl Session {
     /// A session of a client that has come in.
     pub fn new(link: Link, visitor: Visitor, desk: &Desk, site: Rc<Site>, terms: Arc<Terms>) -> Self {
-        let (identity, resp) = (terms.identity.clone(), Resp::V2);
-        let mux = site.mux(site.lane(terms.purpose(identity.clone(), resp)));
+        let mux = site.mux(site.lane(terms.purpose(terms.identity.clone(), Resp::V2)));
         let _ = visitor;
         Self {
             down: Rc::new(Downstream::new(link, terms.output)),
             tally: desk.tally.clone(),
             seat: desk.floor.seat(),
             limits: terms.limits,
+            stranger: terms.checks_logins(),
             site,
             terms,
             mux,
-            identity,
-            resp,
             framer: RequestFramer::default(),
             again: false,
             ended: false,
@@ -252,7 +249,7 @@ impl Session {
         if span.argc == 0 && !span.inline {
             return Taken::Used(span.len); // no command, no reply
         }
-        if span.inline || self.heavy > 0 {
+        if span.inline || self.heavy > 0 || self.stranger {
             return Taken::Aside(span.len);
         }
         let request = &bytes[..span.len];
@@ -277,12 +274,23 @@ impl Session {
         if let Some(script) = command.script() {
             self.note_script(script, args);
         }
-        let nature = if command.replayable() { Nature::Read } else { Nature::Write };
-        self.mux.enter(&self.down, request, nature, 1, command::class(command));
+        self.enter(request, command);
         if self.down.take_largest() > self.terms.large {
             self.heavy = HEAVY;
         }
         Taken::Used(request.len())
+    }
+
+    /// Hands a request to the shared connection.
+    #[inline]
+    pub(super) fn enter(&self, request: &[u8], command: &Command) {
+        let nature = if command.replayable() { Nature::Read } else { Nature::Write };
+        self.mux.enter(&self.down, request, nature, 1, command::class(command));
+    }
+
+    /// Whether the client has yet to log in.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.stranger
     }
 
     fn note_script(&self, script: Script, args: Args<'_>) {
@@ -360,9 +368,7 @@ impl Session {
         if let Err(ending) = self.settled().await {
             return ending;
         }
-        self.tally.violated();
-        tracing::debug!(%violation, "a client broke the protocol");
-        self.answer(|out| put_error(out, &format!("ERR {violation}")));
+        self.violated(violation);
         Ending::Protocol
     }
 

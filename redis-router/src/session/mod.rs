@@ -1,8 +1,11 @@
 //! One client: what it may do next, and where its commands go. Kind: wiring.
 
 mod aside;
+pub mod doomed;
 mod downstream;
 mod driver;
+mod own;
+pub mod pinned;
 mod scripts;
 mod terms;
 

@@ -6,7 +6,6 @@
 use std::future::poll_fn;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use super::pinned::{Barrier, Deliver, Order, Pinned, Recovery};
 use crate::command::{self, Command, Route};
 use crate::server::Leasehold;
 use crate::wire::build::put_error;
-use crate::wire::{Args, Framed, ReplyFramer, ReplyKind};
+use crate::wire::{Args, Framed, ReplyFramer, ReplyKind, Span};
 
 /// Bytes that may wait for the server; beyond that the client is not read.
 const UNSENT_BYTES: usize = 256 * 1024;
@@ -96,7 +95,7 @@ impl Session {
 
     async fn carry_own(&mut self) -> Result<(), Ending> {
         self.tally.leased();
-        let (resp, db) = (self.resp, self.db());
+        let (resp, db) = (self.resp(), self.db());
         let mut own = Own {
             session: self,
             pinned: Pinned::new(resp, db, Barrier::default()),
@@ -133,7 +132,7 @@ impl Own<'_> {
     /// Nobody could be reached for the first request: it is answered so, and nothing else is changed.
     fn refuse_first(&mut self) -> Result<(), Ending> {
         let bytes = self.session.down.link().inbox.take();
-        let Ok(Framed::Whole(span)) = self.session.framer.next(&bytes, self.session.limits()) else {
+        let Ok(Framed::Whole(span)) = self.session.frame(&bytes) else {
             return Err(Ending::Upstream); // a large one, whose rest nobody wants
         };
         self.session.answer(|out| put_error(out, NO_SERVER));
@@ -171,7 +170,7 @@ impl Own<'_> {
         });
         match got.await? {
             Ok(lease) => {
-                self.pinned.set_barrier(Barrier::of_number(lease.state.version));
+                self.pinned.set_barrier(Barrier::of(&lease.state.version));
                 self.lease = Some(lease);
                 Ok(true)
             }
@@ -255,7 +254,7 @@ impl Own<'_> {
             }
         }
         if verb == command::Verb::Reset {
-            self.pinned = Pinned::new(self.session.resp, self.session.db(), Barrier::default());
+            self.pinned = Pinned::new(self.session.resp(), self.session.db(), Barrier::default());
             if let Some(lease) = self.lease.take() {
                 lease.release(Reuse::Discard);
             }
@@ -464,21 +463,14 @@ impl Own<'_> {
                 self.again = !rest.is_empty() && !self.waits && !over;
                 break Continue(());
             }
-            let framed = self.session.framer.next(rest, self.session.limits());
+            let framed = self.session.frame(rest);
             let used = match framed {
                 Ok(Framed::Whole(span)) if self.large.is_some() => {
                     self.pass_large(&rest[..span.len]);
                     self.end_large();
                     span.len
                 }
-                Ok(Framed::Whole(span)) if span.argc == 0 => match self.session.respell(&rest[..span.len]) {
-                    Some(request) => match self.request(&request) {
-                        Break(event) => break Break(event),
-                        Continue(taken) => if taken { span.len } else { 0 },
-                    },
-                    None => span.len,
-                },
-                Ok(Framed::Whole(span)) => match self.request(&rest[..span.len]) {
+                Ok(Framed::Whole(span)) => match self.take(&rest[..span.len], span) {
                     Break(event) => {
                         at += span.len;
                         break Break(event);
@@ -500,7 +492,14 @@ impl Own<'_> {
         outcome
     }
 
-    /// A whole request. False: it must wait, and is shown again.
+    /// A whole request, or a line that stands for one. False: it must wait, and is shown again.
+    fn take(&mut self, bytes: &[u8], span: Span) -> ControlFlow<Event, bool> {
+        if !span.inline {
+            return if span.argc == 0 { Continue(true) } else { self.request(bytes) };
+        }
+        self.session.respell(bytes).map_or(Continue(true), |request| self.request(&request))
+    }
+
     fn request(&mut self, request: &[u8]) -> ControlFlow<Event, bool> {
         let (command, route) = identify(request);
         let refusal = self.session.refusal(command, route);
