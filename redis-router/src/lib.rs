@@ -2,5 +2,6 @@
 
 pub mod command;
 pub mod passthrough;
+pub mod session;
 pub mod topology;
 pub mod wire;

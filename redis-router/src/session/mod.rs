@@ -1,0 +1,4 @@
+//! One client: what it may do next, and where its commands go. Kind: wiring.
+
+pub mod doomed;
+pub mod pinned;
