@@ -1,0 +1,1 @@
+//! Tests. Kind: pure.
