@@ -296,7 +296,8 @@ impl Default for Observe {
 impl Settings for Config {
     fn check(&self) -> Result<(), Invalid> {
         if self.masters.is_empty() {
-            let text = "no master is named; write [[masters]] with sentinels = [\"host:26379\"], or give --sentinel";
+            let text =
+                "no master is named; write [[masters]] with sentinels = [\"host:26379\"], or give --sentinel";
             return Err(Invalid::new("masters", text));
         }
         for master in &self.masters {
@@ -309,7 +310,10 @@ impl Settings for Config {
             self.check_listener(listener)?;
         }
         if self.pool.size == 0 {
-            return Err(Invalid::new("pool.size", "a pool without connections serves nobody; write 1 or more"));
+            return Err(Invalid::new(
+                "pool.size",
+                "a pool without connections serves nobody; write 1 or more",
+            ));
         }
         self.check_tls()
     }
@@ -346,7 +350,8 @@ impl Config {
         // The name becomes a folder of the state directory and a word of Sentinel's commands.
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if master.name.is_empty() || master.name.starts_with('.') || !master.name.chars().all(plain) {
-            let text = format!("{:?} can be no Sentinel master's name; use letters, digits, - _ .", master.name);
+            let text =
+                format!("{:?} can be no Sentinel master's name; use letters, digits, - _ .", master.name);
             return Err(Invalid::new("masters.name", text));
         }
         if self.masters.iter().filter(|other| other.name == master.name).count() > 1 {
@@ -365,7 +370,8 @@ impl Config {
         }
         let inspects = listener.read_only || !listener.deny.is_empty();
         if listener.mode == Mode::Passthrough && inspects {
-            let text = "a passthrough listener does not look at commands; take mode = \"shared\" to refuse some";
+            let text =
+                "a passthrough listener does not look at commands; take mode = \"shared\" to refuse some";
             return Err(Invalid::new("listeners.mode", text));
         }
         Ok(())
@@ -421,7 +427,10 @@ mod tests {
     fn what_can_t_work_is_named() {
         check(&with(|config| config.masters.clear()), Some("no master is named"));
         check(&with(|config| config.masters[0].sentinels.clear()), Some("has no Sentinels"));
-        check(&with(|config| config.masters[0].name = "../x".into()), Some("can be no Sentinel master's name"));
+        check(
+            &with(|config| config.masters[0].name = "../x".into()),
+            Some("can be no Sentinel master's name"),
+        );
         check(&with(|config| config.masters.push(config.masters[0].clone())), Some("twice"));
         check(&with(|config| config.listeners[0].master = "other".into()), Some("none of [[masters]]"));
         check(&with(|config| config.listeners[0].tls = true), Some("certificate"));

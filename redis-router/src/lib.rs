@@ -6,13 +6,9 @@ pub mod config;
 pub mod metrics;
 pub mod mux;
 pub mod passthrough;
-<<<<<<< HEAD
 pub mod router;
 pub mod server;
 pub mod session;
 pub mod site;
-=======
-pub mod session;
->>>>>>> main
 pub mod topology;
 pub mod wire;

@@ -108,10 +108,19 @@ impl Metrics {
     pub fn new(registry: &Registry) -> Self {
         let counter = |name, help| registry.counter(name, help);
         Self {
-            replayed: counter("replayed_total", "Commands sent anew to a master, as they had not run or only read"),
-            unknown: counter("unknown_outcome_total", "Writes answered with UNKNOWN: sent to a master that was lost"),
+            replayed: counter(
+                "replayed_total",
+                "Commands sent anew to a master, as they had not run or only read",
+            ),
+            unknown: counter(
+                "unknown_outcome_total",
+                "Writes answered with UNKNOWN: sent to a master that was lost",
+            ),
             expired: counter("hold_expired_total", "Commands answered with LOADING: no master in time"),
-            disorders: counter("disorders_total", "Shared connections given up as their replies were out of order"),
+            disorders: counter(
+                "disorders_total",
+                "Shared connections given up as their replies were out of order",
+            ),
             denied: counter("denied_total", "Commands that the router itself refused"),
             violations: counter("protocol_violations_total", "Clients whose bytes broke the protocol"),
             leases: counter("leases_total", "Times that a client was given a connection of its own"),

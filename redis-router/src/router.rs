@@ -126,7 +126,11 @@ impl Service for RedisRouter {
             overrides.push(Override::new("--sentinel", "masters", format!("[{}]", args.master_table())));
         }
         if let Some(listen) = &args.listen {
-            overrides.push(Override::new("--listen", "listeners", format!("[{{ listen = {} }}]", quoted(listen))));
+            overrides.push(Override::new(
+                "--listen",
+                "listeners",
+                format!("[{{ listen = {} }}]", quoted(listen)),
+            ));
         }
         if let Some(dir) = &args.state_dir {
             overrides.push(Override::new("--state-dir", "state_dir", dir.to_string_lossy()));
@@ -311,8 +315,7 @@ fn realm(
 ) -> Result<Realm> {
     let state = open_state(&config.state_dir.join(&master.name), forget, context)?;
     let replicas = Arc::new(Cluster::new("replicas", []));
-    let publisher =
-        Arc::new(Publisher::new(state, replicas.clone(), &context.registry, Instant::now()));
+    let publisher = Arc::new(Publisher::new(state, replicas.clone(), &context.registry, Instant::now()));
     let topology = publisher.subscribe();
     let reach = |account, tls: &Option<ClientTlsSettings>| {
         let tls = tls.clone().map(|tls| ClientTls::new(tls.config(&[])?)).transpose()?.map(Arc::new);
@@ -386,6 +389,16 @@ fn hold_limits(config: &Config) -> HoldLimits {
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let json = |config: &Config| serde_json::to_value(config).unwrap_or_default();
     let (old, new) = (json(old), json(new));
-    let fixed = ["/workers", "/state_dir", "/listeners", "/masters", "/users", "/limits", "/observe", "/client_tls", "/sockets"];
+    let fixed = [
+        "/workers",
+        "/state_dir",
+        "/listeners",
+        "/masters",
+        "/users",
+        "/limits",
+        "/observe",
+        "/client_tls",
+        "/sockets",
+    ];
     fixed.into_iter().filter(|key| old.pointer(key) != new.pointer(key)).collect()
 }

@@ -144,7 +144,14 @@ impl Site {
             };
             let leasehold = Leasehold { dial: self.dial.clone(), purpose: purpose.clone() };
             let Common { permits, hold, topology, .. } = &*self.common;
-            Pool::new(leasehold, limits, permits.clone(), hold.clone(), self.scratch().clone(), topology.clone())
+            Pool::new(
+                leasehold,
+                limits,
+                permits.clone(),
+                hold.clone(),
+                self.scratch().clone(),
+                topology.clone(),
+            )
         };
         pools.entry(purpose.clone()).or_insert_with(open).clone()
     }

@@ -6,10 +6,12 @@ pub(super) const UNKNOWN: &str = "-UNKNOWN the connection to the master was lost
                            not have been executed\r\n";
 
 /// No master could be reached in time; nothing was sent. Clients know the code as one that passes.
-pub const NO_MASTER: &str = "-LOADING no Redis master can be reached; the command was not sent, try again\r\n";
+pub const NO_MASTER: &str =
+    "-LOADING no Redis master can be reached; the command was not sent, try again\r\n";
 
 /// As [`NO_MASTER`], for want of room to wait in.
-pub const HOLD_FULL: &str = "-LOADING too many commands wait for a Redis master; the command was not sent, try again\r\n";
+pub const HOLD_FULL: &str =
+    "-LOADING too many commands wait for a Redis master; the command was not sent, try again\r\n";
 
 /// `error` as the answer to a request that expects so many replies: to a whole transaction, as its EXEC's.
 pub(super) fn refusal(error: &[u8], replies: u32) -> Box<[u8]> {

@@ -168,7 +168,12 @@ impl Receiver {
     }
 
     /// The end of a frame behind a rejected one: it is weighed, not given out.
-    fn judge<P>(&mut self, kind: ReplyKind, bytes: &[u8], ledger: &mut Ledger<P>) -> Result<Course, Disorder> {
+    fn judge<P>(
+        &mut self,
+        kind: ReplyKind,
+        bytes: &[u8],
+        ledger: &mut Ledger<P>,
+    ) -> Result<Course, Disorder> {
         let owed = ledger.next_to_judge().ok_or(Disorder::Unsolicited)?;
         self.kept.extend_from_slice(bytes);
         self.rejected |= kind == ReplyKind::Error && self.rejections.include(&self.kept[self.frame..]);

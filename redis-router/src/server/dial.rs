@@ -11,8 +11,8 @@ use proxy_core::upstream::Endpoint;
 use proxy_core::upstream::pool::{Connect, Failure, Role};
 use tokio::time::{Instant, timeout_at};
 
-use super::login::{Greeting, LoginError, login};
 use super::Identity;
+use super::login::{Greeting, LoginError, login};
 use crate::session::Scripts;
 use crate::topology::{Access, Handle};
 use crate::wire::Resp;

@@ -121,7 +121,9 @@ impl Answers<'_> {
         self.link.inbox.consume(advance.used);
         match advance.end {
             Some(kind) => Ok(ControlFlow::Break(kind)),
-            None if self.bytes.len() > MAX_ANSWER => Err(LoginError::Nonsense("a login without end".to_owned())),
+            None if self.bytes.len() > MAX_ANSWER => {
+                Err(LoginError::Nonsense("a login without end".to_owned()))
+            }
             None => Ok(ControlFlow::Continue(())),
         }
     }

@@ -62,25 +62,44 @@ impl Session {
         }
     }
 
-    pub(super) async fn answer_locally(&mut self, verb: Verb, request: &[u8], quiet: bool) -> Result<(), Ending> {
+    pub(super) async fn answer_locally(
+        &mut self,
+        verb: Verb,
+        request: &[u8],
+        quiet: bool,
+    ) -> Result<(), Ending> {
         let mut out = Vec::new();
         let args: Vec<_> = Args::new(request).collect();
         match verb {
             Verb::Auth => {
-                let (user, password) = if args.len() > 2 { (Some(args[1].to_vec()), args[2].to_vec()) } else { (None, args[1].to_vec()) };
+                let (user, password) = if args.len() > 2 {
+                    (Some(args[1].to_vec()), args[2].to_vec())
+                } else {
+                    (None, args[1].to_vec())
+                };
                 let mut purpose = self.purpose();
                 purpose.identity = Arc::new(Identity::new(user, password));
                 match self.site.verify(&purpose).await {
-                    Ok(_) => { self.become_someone(purpose); put_simple(&mut out, "OK") }
+                    Ok(_) => {
+                        self.become_someone(purpose);
+                        put_simple(&mut out, "OK")
+                    }
                     Err(answer) => out.extend_from_slice(&answer),
                 }
             }
             Verb::Hello => {
                 let mut purpose = self.purpose();
-                if let Some(v) = args.get(1) { purpose.resp = if *v == b"3" { Resp::V3 } else { Resp::V2 } }
-                if args.len() > 4 { purpose.identity = Arc::new(Identity::new(Some(args[3].to_vec()), args[4].to_vec())); }
+                if let Some(v) = args.get(1) {
+                    purpose.resp = if *v == b"3" { Resp::V3 } else { Resp::V2 }
+                }
+                if args.len() > 4 {
+                    purpose.identity = Arc::new(Identity::new(Some(args[3].to_vec()), args[4].to_vec()));
+                }
                 match self.site.verify(&purpose).await {
-                    Ok(greeting) => { self.become_someone(purpose); out.extend_from_slice(&greeting.hello) }
+                    Ok(greeting) => {
+                        self.become_someone(purpose);
+                        out.extend_from_slice(&greeting.hello)
+                    }
                     Err(answer) => out.extend_from_slice(&answer),
                 }
             }
@@ -88,11 +107,18 @@ impl Session {
                 let mut purpose = self.purpose();
                 purpose.db = String::from_utf8_lossy(args[1]).parse().unwrap_or(0);
                 match self.site.verify(&purpose).await {
-                    Ok(_) => { self.become_someone(purpose); put_simple(&mut out, "OK") }
+                    Ok(_) => {
+                        self.become_someone(purpose);
+                        put_simple(&mut out, "OK")
+                    }
                     Err(answer) => out.extend_from_slice(&answer),
                 }
             }
-            Verb::Quit => { put_simple(&mut out, "OK"); self.down.link().outbox.push(&out); return Err(Ending::Finished) }
+            Verb::Quit => {
+                put_simple(&mut out, "OK");
+                self.down.link().outbox.push(&out);
+                return Err(Ending::Finished);
+            }
             _ => put_simple(&mut out, "OK"),
         }
         if !quiet {

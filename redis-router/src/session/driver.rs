@@ -169,7 +169,9 @@ impl Session {
             return true;
         }
         self.again |= std::mem::take(&mut self.barred);
-        if self.down.owed() >= self.terms.pipeline && !self.down.is_owed_fewer_than(self.terms.pipeline / 2 + 1) {
+        if self.down.owed() >= self.terms.pipeline
+            && !self.down.is_owed_fewer_than(self.terms.pipeline / 2 + 1)
+        {
             return true;
         }
         if self.mux.is_full(cx.waker()) {

@@ -142,7 +142,8 @@ impl Own<'_> {
 
     /// Gives the connection back.
     fn part(&mut self) {
-        let clean = self.pinned.is_clean() && self.large.is_none() && self.kept.is_empty() && !self.turned_away;
+        let clean =
+            self.pinned.is_clean() && self.large.is_none() && self.kept.is_empty() && !self.turned_away;
         self.session.set_db(self.pinned.db());
         if let Some(lease) = self.lease.take() {
             lease.release(if clean { Reuse::Clean } else { Reuse::Discard });
@@ -475,7 +476,13 @@ impl Own<'_> {
                         at += span.len;
                         break Break(event);
                     }
-                    Continue(taken) => if taken { span.len } else { 0 },
+                    Continue(taken) => {
+                        if taken {
+                            span.len
+                        } else {
+                            0
+                        }
+                    }
                 },
                 Ok(Framed::Partial { .. }) => match self.partial(rest) {
                     0 => break Continue(()),
