@@ -20,6 +20,7 @@ pub mod http;
 pub mod load;
 pub mod measure;
 pub mod netns;
+pub mod open_loop;
 pub mod peers;
 pub mod pg;
 pub mod place;

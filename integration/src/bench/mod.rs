@@ -2,6 +2,11 @@
 
 pub mod pg;
 mod pgbench;
+mod plan;
+pub mod redis;
+mod redis_bars;
+mod redis_benchmark;
+mod redis_cases;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +25,8 @@ pub struct Args {
 enum Suite {
     /// pgbench, select-only: direct, pg-router, PgBouncer, Pgpool-II, HAProxy
     Pg(Options),
+    /// redis-benchmark and an open-loop client: direct, HAProxy, twemproxy, redis-router in both modes
+    Redis(Options),
 }
 
 /// What every bench takes.
@@ -49,6 +56,7 @@ pub struct Options {
 pub fn run(args: &Args) -> Result<()> {
     match &args.suite {
         Suite::Pg(options) => pg::run(options),
+        Suite::Redis(options) => redis::run(options),
     }
 }
 

@@ -1,17 +1,18 @@
 //! `cargo stack bench pg`: select-only pgbench through everything that can stand before PostgreSQL.
 //!
-//! Subjects take turns within a case, and the order rotates, so that a noisy minute hurts all of them alike. Each cell
-//! gets a freshly started subject: its memory is that of the case, and no case inherits another's pools. Kind: driver.
+//! Each cell gets a freshly started subject: its memory is that of the case, and no case inherits another's pools.
+//! Kind: driver.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::plan::{self, Menu, Plan};
 use super::{Options, pgbench, write_json};
 use crate::error::{Error, Result};
 use crate::peers::{self, Direct, Haproxy, Pgbouncer, Pgpool, PoolMode, Subject};
 use crate::pg::{Cluster, ClusterOptions};
 use crate::progress::say;
-use crate::report::{Bench, Row, Sample};
+use crate::report::{Bench, Sample};
 use crate::router::{self, Profile, Router, RouterOptions};
 use crate::{debian, measure};
 
@@ -35,23 +36,16 @@ struct Case {
     clients: usize,
 }
 
-/// What is measured, in which order.
-#[derive(Debug)]
-struct Plan {
-    cases: Vec<Case>,
-    subjects: Vec<&'static str>,
-    rounds: u32,
-    window: Duration,
-}
-
 /// Runs the whole bench and reports.
 pub fn run(options: &Options) -> Result<()> {
-    let plan = Plan::of(options)?;
+    let plan = plan(options)?;
+    let window = if options.quick { QUICK_WINDOW } else { WINDOW };
     debian::ensure(debian::PG)?;
     debian::ensure(peers::PACKAGES)?;
     let router = router_binary(&plan, options)?;
     let bed = Bed::make(router)?;
-    let bench = Bench { suite: "pg".into(), machine: measure::machine(), rows: measure_all(&plan, &bed)? };
+    let rows = plan.measure(|subject, case| bed.cell(subject, case, window))?;
+    let bench = Bench { suite: "pg".into(), machine: measure::machine(), rows };
     println!("{}\n{}", bench.machine, bench.table());
     print_bars(&bench);
     write_json(options.json.as_deref(), &bench)?;
@@ -61,10 +55,6 @@ pub fn run(options: &Options) -> Result<()> {
 impl Case {
     fn all() -> impl Iterator<Item = Self> {
         PROTOCOLS.into_iter().flat_map(|protocol| CLIENTS.map(|clients| Self { protocol, clients }))
-    }
-
-    fn name(self) -> String {
-        format!("{}-{}", self.protocol, self.clients)
     }
 
     /// A prepared statement lives in one server connection, so there each client has its own.
@@ -77,43 +67,21 @@ impl Case {
     }
 }
 
-impl Plan {
-    fn of(options: &Options) -> Result<Self> {
-        let names: Vec<String> = Case::all().map(Case::name).collect();
-        refuse_unknown("case", &options.only, &names)?;
-        let known: Vec<String> = SUBJECTS.iter().chain(&EXTRAS).map(ToString::to_string).collect();
-        refuse_unknown("subject", &options.subjects, &known)?;
-        let by_default = |name: &str| !options.quick || QUICK_CASES.contains(&name);
-        Ok(Self {
-            cases: Case::all().filter(|case| chosen(&options.only, &case.name(), by_default)).collect(),
-            subjects: SUBJECTS
-                .into_iter()
-                .chain(EXTRAS)
-                .filter(|name| chosen(&options.subjects, name, |name| SUBJECTS.contains(&name)))
-                .collect(),
-            rounds: if options.quick { 1 } else { options.rounds },
-            window: if options.quick { QUICK_WINDOW } else { WINDOW },
-        })
+impl plan::Case for Case {
+    fn name(&self) -> String {
+        format!("{}-{}", self.protocol, self.clients)
     }
 }
 
-fn chosen(named: &[String], name: &str, by_default: impl Fn(&str) -> bool) -> bool {
-    if named.is_empty() { by_default(name) } else { named.iter().any(|n| n == name) }
+fn plan(options: &Options) -> Result<Plan<Case>> {
+    let cases = Case::all().collect();
+    Plan::of(options, Menu { cases, quick: &QUICK_CASES, subjects: &SUBJECTS, extras: &EXTRAS })
 }
 
-fn refuse_unknown(what: &str, named: &[String], known: &[String]) -> Result<()> {
-    match named.iter().find(|name| !known.contains(name)) {
-        Some(name) => {
-            Err(Error::usage(format!("there is no {what} {name}; there are: {}", known.join(", "))))
-        }
-        None => Ok(()),
-    }
-}
-
-fn router_binary(plan: &Plan, options: &Options) -> Result<Option<PathBuf>> {
+fn router_binary(plan: &Plan<Case>, options: &Options) -> Result<Option<PathBuf>> {
     match &options.router {
         Some(given) => Ok(Some(given.clone())),
-        None if plan.subjects.contains(&"pg-router") => router::build(router::PG, Profile::Release).map(Some),
+        None if plan.has(&["pg-router"]) => router::build(router::PG, Profile::Release).map(Some),
         None => Ok(None),
     }
 }
@@ -165,36 +133,6 @@ impl Bed {
     }
 }
 
-/// Every case in every round, the subjects in turn.
-fn measure_all(plan: &Plan, bed: &Bed) -> Result<Vec<Row>> {
-    let mut samples = vec![vec![Vec::new(); plan.subjects.len()]; plan.cases.len()];
-    for round in 0..plan.rounds {
-        for (c, &case) in plan.cases.iter().enumerate() {
-            for turn in 0..plan.subjects.len() {
-                let s = (turn + c + round as usize) % plan.subjects.len();
-                samples[c][s].push(bed.cell(plan.subjects[s], case, plan.window)?);
-            }
-            say(progress_line(round, plan, case, &samples[c]));
-        }
-    }
-    Ok(rows(plan, &samples))
-}
-
-fn rows(plan: &Plan, samples: &[Vec<Vec<Sample>>]) -> Vec<Row> {
-    let of_case = |(case, of_case): (&Case, &Vec<Vec<Sample>>)| -> Vec<Row> {
-        let name = case.name();
-        plan.subjects.iter().zip(of_case).map(|(subject, samples)| Row::of(&name, subject, samples)).collect()
-    };
-    plan.cases.iter().zip(samples).flat_map(of_case).collect()
-}
-
-fn progress_line(round: u32, plan: &Plan, case: Case, samples: &[Vec<Sample>]) -> String {
-    let last = plan.subjects.iter().zip(samples).filter_map(|(name, samples)| Some((name, samples.last()?)));
-    let cells: Vec<String> =
-        last.map(|(name, s)| format!("{name} {:.0}/s {:.1} us", s.ops_per_s, s.cpu_us_per_op)).collect();
-    format!("round {}/{} {}: {}", round + 1, plan.rounds, case.name(), cells.join(", "))
-}
-
 /// The bars of the first issue, where their cases were measured.
 fn print_bars(bench: &Bench) {
     for case in QUICK_CASES {
@@ -222,21 +160,16 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(options: &Options, cases: &[&str]) {
-        let names: Vec<String> = Plan::of(options).unwrap().cases.into_iter().map(Case::name).collect();
-        assert_eq!(names, cases);
+    fn check(options: &Options, cases: usize, first: &str) {
+        let plan = plan(options).unwrap();
+        let names: Vec<String> = plan.cases.iter().map(plan::Case::name).collect();
+        assert_eq!((names.len(), names[0].as_str()), (cases, first));
     }
 
     #[test]
     fn a_plan_holds_what_was_asked_for() {
-        assert_eq!(Plan::of(&options(false, &[])).unwrap().cases.len(), 12);
-        check(&options(true, &[]), &["simple-64", "extended-64"]);
-        check(&options(false, &["prepared-256"]), &["prepared-256"]);
-    }
-
-    #[test]
-    fn an_unknown_case_is_refused_by_name() {
-        let error = Plan::of(&options(false, &["simple-2"])).unwrap_err().to_string();
-        assert!(error.contains("simple-2") && error.contains("simple-16"), "{error}");
+        check(&options(false, &[]), 12, "simple-1");
+        check(&options(true, &[]), 2, "simple-64");
+        check(&options(false, &["prepared-256"]), 1, "prepared-256");
     }
 }

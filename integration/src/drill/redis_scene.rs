@@ -12,7 +12,7 @@ use crate::direct::Watcher;
 use crate::error::Result;
 use crate::load::Load;
 use crate::load::redis::{RedisLoad, ids_on};
-use crate::peers::{Haproxy, Subject};
+use crate::peers::{HaproxyRedis, Subject};
 use crate::redis::{Cluster, ClusterOptions, Role};
 use crate::report::Figures;
 use crate::router::{self, RedisRouterOptions, Router};
@@ -74,7 +74,7 @@ impl RedisScene {
                     RedisRouterOptions { dir: Some(folder.clone()), ..RedisRouterOptions::new(&run.router) };
                 Box::new(Router::start(&cluster, &options)?)
             }
-            _ => Box::new(Haproxy::following_redis(&cluster)?),
+            _ => Box::new(HaproxyRedis::following(&cluster)?),
         };
         let watcher = Watcher::start(&cluster)?;
         let load =

@@ -7,7 +7,6 @@ use super::{Home, Program, strings, subject};
 use crate::Result;
 use crate::pg::{Account, Cluster};
 use crate::process::free_port;
-use crate::redis;
 
 /// A running HAProxy.
 pub struct Haproxy(Program);
@@ -43,29 +42,23 @@ impl Haproxy {
         Ok(haproxy)
     }
 
-    /// Whoever says `role:master` gets the traffic: HAProxy's own recipe, with a password, and sessions of a server that
-    /// is down shut down.
-    pub fn following_redis(cluster: &redis::Cluster) -> Result<Self> {
-        let servers: String =
-            cluster.nodes().iter().map(|n| format!("  server {} {}\n", n.name(), n.addr())).collect();
-        let haproxy = Self::start(2, |port| {
-            format!("listen redis\n  bind 127.0.0.1:{port}\n{}{servers}", redis_role_check())
-        })?;
-        std::thread::sleep(FIRST_CHECKS);
-        Ok(haproxy)
-    }
-
     fn start(threads: usize, listen: impl FnOnce(u16) -> String) -> Result<Self> {
-        let (home, port) = (Home::new("haproxy")?, free_port());
-        let config = home.file("haproxy.cfg", &format!("{}{}", head(threads), listen(port)))?;
-        Program::start("haproxy", port, home, strings(["/usr/sbin/haproxy", "-db", "-f", &config])).map(Self)
+        launch(Home::new("haproxy")?, threads, listen).map(Self)
     }
 }
 
+/// Starts HAProxy in TCP mode with whatever `listen` makes of the port.
+pub(super) fn launch(home: Home, threads: usize, listen: impl FnOnce(u16) -> String) -> Result<Program> {
+    let port = free_port();
+    let config = home.file("haproxy.cfg", &format!("{}{}", head(threads), listen(port)))?;
+    Program::start("haproxy", port, home, strings(["/usr/sbin/haproxy", "-db", "-f", &config]))
+}
+
+/// 8000 connections need 16 000 descriptors: there are 20 000 where nobody has raised the limit.
 fn head(threads: usize) -> String {
     format!(
         "global
-  maxconn 4000
+  maxconn 8000
   nbthread {threads}
 defaults
   mode tcp
@@ -89,25 +82,6 @@ fn role_check() -> String {
   default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
 ",
         startup(Account::HACHECK)
-    )
-}
-
-/// <https://www.haproxy.com/blog/haproxy-advanced-redis-health-check>
-fn redis_role_check() -> String {
-    format!(
-        "  option tcp-check
-  tcp-check connect
-  tcp-check send AUTH\\ {}\\r\\n
-  tcp-check expect string +OK
-  tcp-check send PING\\r\\n
-  tcp-check expect string +PONG
-  tcp-check send info\\ replication\\r\\n
-  tcp-check expect string role:master
-  tcp-check send QUIT\\r\\n
-  tcp-check expect string +OK
-  default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
-",
-        redis::Account::DEFAULT.password
     )
 }
 

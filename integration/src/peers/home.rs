@@ -15,8 +15,17 @@ pub(super) struct Home {
 }
 
 impl Home {
+    /// The folder of a peer that refuses root.
     pub(super) fn new(name: &str) -> Result<Self> {
-        let owner = Owner::of_servers()?;
+        Self::of(name, Owner::of_servers()?)
+    }
+
+    /// The folder of a peer that runs as we do.
+    pub(super) fn ours(name: &str) -> Result<Self> {
+        Self::of(name, Owner::ourselves())
+    }
+
+    fn of(name: &str, owner: Owner) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix(&format!("stack-{name}-"))
             .tempdir()

@@ -1,12 +1,14 @@
-//! What can stand between a client and PostgreSQL: nothing, our router, or one of the programs that it replaces.
+//! What can stand between a client and PostgreSQL or Redis: nothing, our router, or a program that it replaces.
 //!
 //! A bench and a drill see only a [`Subject`]. The peers are Debian's packages with configuration files of our own, run
 //! in the foreground as children, in folders of their own. Kind: driver.
 
 mod haproxy;
+mod haproxy_redis;
 mod home;
 mod pgbouncer;
 mod pgpool;
+mod twemproxy;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,16 +23,20 @@ use crate::wait::eventually;
 use home::Home;
 
 pub use haproxy::Haproxy;
+pub use haproxy_redis::HaproxyRedis;
 pub use pgbouncer::{Pgbouncer, PoolMode};
 pub use pgpool::Pgpool;
+pub use twemproxy::Twemproxy;
 
-/// The Debian packages of the peers.
+/// The Debian packages of the peers before PostgreSQL.
 pub const PACKAGES: &[&str] = &["haproxy", "pgbouncer", "pgpool2"];
+/// The same for those before Redis.
+pub const REDIS_PACKAGES: &[&str] = &["haproxy", "nutcracker"];
 
 const UP_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Something that takes PostgreSQL clients. Dropping it stops it.
+/// Something that takes clients of PostgreSQL or of Redis. Dropping it stops it.
 pub trait Subject {
     /// Its name in reports.
     fn name(&self) -> &'static str;
@@ -46,7 +52,7 @@ pub trait Subject {
     fn admin(&self) -> Option<SocketAddr> {
         None
     }
-    /// A connection string through it, for the benches' and drills' account.
+    /// A connection string of PostgreSQL through it, for the benches' and drills' account.
     fn conninfo(&self) -> String {
         Account::BENCH.conninfo(self.addr().ip(), self.addr().port())
     }

@@ -1,0 +1,90 @@
+//! A load client for Redis that offers requests at a rate of its own, whether or not the answers keep up.
+//!
+//! A client that sends its next request when the last answer has come asks a slow server less often, and so hides its
+//! slowness (coordinated omission). This one draws the moments of its requests beforehand, as many independent users
+//! would make them, and counts each latency from that moment, the wait for a free connection included. It costs a write
+//! and a read per batch and runs on a thread of its own; it says how late it was itself. Kind: driver.
+
+mod connection;
+mod engine;
+mod exchange;
+mod schedule;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::error::{Error, Result};
+
+pub use engine::Client;
+pub use exchange::Verb;
+
+/// The longest latency that is told apart from longer ones, in microseconds.
+const LONGEST_US: u64 = 60_000_000;
+
+/// What is asked for, of whom, how often.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Where clients connect.
+    pub addr: SocketAddr,
+    /// What `AUTH` takes, if it is to be said.
+    pub password: Option<&'static str>,
+    /// The authority's certificate, if the connections are to be encrypted.
+    pub tls: Option<PathBuf>,
+    /// How many connections.
+    pub connections: usize,
+    /// How many requests go in one write, and are answered before the next.
+    pub pipeline: usize,
+    /// What is done.
+    pub verb: Verb,
+    /// To which key.
+    pub key: String,
+    /// The size of its value, which must be there for a GET.
+    pub size: usize,
+    /// How often.
+    pub pace: Pace,
+}
+
+/// How often something is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// On each connection as soon as the answer has come.
+    Closed,
+    /// So many requests per second over all connections, at random moments.
+    Open(f64),
+}
+
+/// What a run gave.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// From the moment at which a request was due to the end of its answer, in microseconds.
+    pub latency: Histogram<u64>,
+    /// From that moment until it was sent, although a connection was free: what this client itself is to blame for.
+    pub lag: Histogram<u64>,
+    /// Connections that failed, or heard something else than they had asked for.
+    pub errors: u64,
+    /// How long the run was.
+    pub window: Duration,
+}
+
+impl Outcome {
+    fn new(window: Duration) -> Result<Self> {
+        Ok(Self { latency: histogram()?, lag: histogram()?, errors: 0, window })
+    }
+
+    /// A percentile of the latency in microseconds.
+    pub fn percentile(&self, percent: f64) -> f64 {
+        self.latency.value_at_quantile(percent / 100.0) as f64
+    }
+
+    /// Answers per second.
+    pub fn per_second(&self) -> f64 {
+        self.latency.len() as f64 / self.window.as_secs_f64()
+    }
+}
+
+fn histogram() -> Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, LONGEST_US, 3).map_err(|e| Error::new(format!("a histogram: {e}")))
+}
