@@ -12,7 +12,7 @@ mod rules;
 mod table;
 
 pub use keys::first_key;
-pub use route::{Denial, Route, Verb, Why, is_bulky, route};
+pub use route::{Denial, Route, Verb, Why, fuzz_route, is_bulky, route};
 pub use row::{FirstKey, Flags, Group};
 
 /// A command's number, dense from 0; it may differ from build to build.

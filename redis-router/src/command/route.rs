@@ -138,3 +138,15 @@ pub fn is_bulky(command: &Command, mut args: Args<'_>) -> bool {
 fn integer(arg: &[u8]) -> Option<i64> {
     std::str::from_utf8(arg).ok()?.parse().ok()
 }
+
+/// The entry for a fuzzer: whatever a request says, it is some command's and goes somewhere.
+pub fn fuzz_route(request: &[u8]) {
+    let mut args = Args::new(request);
+    let Some(name) = args.next() else { return };
+    let command = super::find(name, args.next());
+    route(command, Args::new(request));
+    is_bulky(command, Args::new(request));
+    if let Some(key) = super::first_key(command, Args::new(request)) {
+        assert!(Args::new(request).skip(1).any(|arg| arg == key));
+    }
+}

@@ -12,6 +12,8 @@
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 
 pub mod build;
+pub mod fuzz;
+pub mod inline;
 mod number;
 pub mod reply;
 pub mod request;

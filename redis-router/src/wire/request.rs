@@ -261,24 +261,24 @@ fn is_http(line: &[u8]) -> bool {
         || words.next_back().is_some_and(|last| last.starts_with(b"HTTP/"))
 }
 
-/// The arguments of a whole request that is an array; of anything else, those up to the first that is malformed.
+/// The arguments of a whole request that is an array, whatever stands behind it; of anything else, those up to the
+/// first that is malformed.
 #[derive(Debug, Clone)]
 pub struct Args<'a> {
     rest: &'a [u8],
+    left: i64,
 }
 
 impl<'a> Args<'a> {
     /// The arguments of `request`, its command's name first.
     #[inline]
     pub fn new(request: &'a [u8]) -> Self {
-        let rest = match request {
-            [b'*', line @ ..] => match number(line) {
-                Number::Whole { len, .. } => &line[len..],
-                Number::Unfinished | Number::Malformed => &[],
-            },
-            _ => &[],
-        };
-        Self { rest }
+        let none = Self { rest: &[], left: 0 };
+        let [b'*', line @ ..] = request else { return none };
+        match number(line) {
+            Number::Whole { value, len } => Self { rest: &line[len..], left: value },
+            Number::Unfinished | Number::Malformed => none,
+        }
     }
 }
 
@@ -288,11 +288,15 @@ impl<'a> Iterator for Args<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let [b'$', line @ ..] = self.rest else { return None };
+        if self.left <= 0 {
+            return None;
+        }
         let Number::Whole { value, len } = number(line) else { return None };
         let body = line.get(len..)?;
         let end = usize::try_from(value).ok()?;
         let arg = body.get(..end)?;
         self.rest = body.get(end + 2..)?;
+        self.left -= 1;
         Some(arg)
     }
 }

@@ -168,6 +168,7 @@ fn other_protocols_are_recognised() {
 fn arguments_are_iterated() {
     args("*1\r\n$4\r\nPING\r\n", &["PING"]);
     args("*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\na\r\nb\r\n*1\r\n", &["SET", "", "a\r\nb"]);
+    args("*1\r\n$4\r\nPING\r\n$3\r\nGET\r\n", &["PING"]);
     args("*0\r\n", &[]);
     args("PING\r\n", &[]);
     args("", &[]);
