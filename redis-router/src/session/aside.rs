@@ -9,8 +9,8 @@ use super::driver::Session;
 use super::own::identify;
 use crate::command::{Command, Denial, Route, Verb};
 use crate::server::{Identity, Purpose};
-use crate::wire::build::{put_error, put_simple};
-use crate::wire::{Args, Framed, Resp, Violation};
+use crate::wire::build::{put_error, put_request, put_simple};
+use crate::wire::{inline, Args, Framed, Resp, Violation};
 
 const NO_AUTH: &str = "NOAUTH Authentication required.";
 
@@ -127,9 +127,20 @@ impl Session {
         Ok(())
     }
 
-    /// An inline request as the array that it stands for; none if it is empty.
-    pub(super) fn respell(&mut self, _line: &[u8]) -> Option<Vec<u8>> {
-        None
+    /// An inline request as the array that it stands for; none if it is empty, or answered as what it is: no request.
+    pub(super) fn respell(&self, line: &[u8]) -> Option<Vec<u8>> {
+        let args = match inline::split(line) {
+            Ok(args) => args,
+            Err(violation) => {
+                self.violated(&violation);
+                self.down.close();
+                return None;
+            }
+        };
+        let args: Vec<_> = args.iter().map(Vec::as_slice).collect();
+        let mut request = Vec::with_capacity(line.len() * 2);
+        put_request(&mut request, &args);
+        (!args.is_empty()).then_some(request)
     }
 
     /// Whoever goes on under this purpose.
