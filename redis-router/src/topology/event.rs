@@ -3,11 +3,13 @@
 //! The events of a leader, in their order (`sentinel.c`, the failover state machine): `+new-epoch`, `+try-failover`,
 //! `+elected-leader`, `+selected-slave`, `+failover-state-wait-promotion`, `+promoted-slave`, `+switch-master`.
 
+use std::time::Duration;
+
 use proxy_core::net::Addr;
 
 use super::discovery::address;
 use super::observation::{Candidacy, Epoch, Moment, NodeKey};
-use super::verdict::Memory;
+use super::verdict::{Memory, Reign};
 
 /// One event, as far as it concerns us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,9 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// Longer than the `failover-timeout` of 3 minutes that Sentinel has by default.
+const MAX_AGE: Duration = Duration::from_secs(200);
+
 /// Follows the failovers that Sentinels tell of, one at a time: the newest.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
@@ -99,10 +104,16 @@ impl Tracker {
         self.candidacy.as_ref()
     }
 
-    /// Forgets a failover that is over: a Sentinel has confirmed it, or a later one.
-    pub(super) fn settle(&mut self, memory: &Memory) {
+    /// Forgets a failover that is over: a Sentinel has confirmed it, or a later one; it was given up; or nothing was heard
+    /// of it for longer than one may take.
+    pub(super) fn settle(&mut self, memory: &Memory, now: Moment) {
         let settled = memory.claim.as_ref().filter(|_| memory.provisional.is_none()).map(|claim| claim.epoch);
-        let over = |candidacy: &Candidacy| settled.is_some_and(|epoch| epoch >= candidacy.epoch);
+        let over = |candidacy: &Candidacy| {
+            let voided = |reign: &Reign| reign.epoch == candidacy.epoch && reign.node == candidacy.node;
+            settled.is_some_and(|epoch| epoch >= candidacy.epoch)
+                || memory.voided.as_ref().is_some_and(voided)
+                || now.saturating_sub(candidacy.since) > MAX_AGE
+        };
         if self.candidacy.as_ref().is_some_and(over) {
             self.candidacy = None;
         }
@@ -150,7 +161,6 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::verdict::Reign;
 
     #[track_caller]
     fn check(channel: &str, payload: &str, expected: Option<Event>) {
@@ -242,12 +252,12 @@ mod tests {
         let mut tracker =
             play(&[("s1", Event::NewEpoch(7)), ("s1", Event::TryFailover), ("s1", chosen("b:1"))]);
         let claim = |epoch| Memory::restored(Reign { node: "b:1".into(), epoch });
-        tracker.settle(&claim(6));
+        tracker.settle(&claim(6), Moment::ZERO);
         assert!(tracker.candidacy().is_some());
         let provisional = Some(Reign { node: "a:1".into(), epoch: 6 });
-        tracker.settle(&Memory { provisional, ..claim(7) });
+        tracker.settle(&Memory { provisional, ..claim(7) }, Moment::ZERO);
         assert!(tracker.candidacy().is_some());
-        tracker.settle(&claim(7));
+        tracker.settle(&claim(7), Moment::ZERO);
         assert!(tracker.candidacy().is_none());
     }
 }

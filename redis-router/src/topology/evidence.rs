@@ -13,6 +13,9 @@ use super::verdict::{Alert, Decision, Limits, Memory, Reign, Standing, Unfit};
 /// (`sentinel_publish_period`).
 const CATCH_UP: Duration = Duration::from_secs(5);
 
+/// An answer that was on its way when an event came may be as old as this.
+const IN_FLIGHT: Duration = Duration::from_millis(200);
+
 /// What lies before the judge.
 pub(super) struct Court<'a> {
     pub(super) sentinels: &'a [SentinelView],
@@ -72,6 +75,11 @@ impl<'a> Court<'a> {
         self.claims().any(|claim| claim == *reign)
     }
 
+    /// Whether a Sentinel in sight is not as far as this epoch.
+    pub(super) fn is_doubted(&self, reign: &Reign) -> bool {
+        self.claims().any(|claim| claim.epoch < reign.epoch)
+    }
+
     /// Whether a Sentinel in sight names this node, as of this epoch or, after it was told of it anew, an older one.
     pub(super) fn names(&self, reign: &Reign) -> bool {
         self.claims().any(|claim| claim.node == reign.node)
@@ -79,24 +87,36 @@ impl<'a> Court<'a> {
 
     /// Whether a failover is in progress, as far as we have heard.
     pub(super) fn is_failing_over(&self) -> bool {
-        let candidate = self.candidacy.is_some_and(|candidacy| !candidacy.aborted);
-        candidate || self.testimonies().any(|(_, testimony)| testimony.failover.is_some())
+        self.failover().is_some() || self.testimonies().any(|(_, testimony)| testimony.failover.is_some())
+    }
+
+    /// The failover with a candidate that its leader has not given up.
+    fn failover(&self) -> Option<&'a Candidacy> {
+        self.candidacy.filter(|candidacy| !candidacy.aborted && !self.is_over(candidacy))
+    }
+
+    /// Whether the leader has nothing in progress any more, and has not brought its epoch in: it has followed another
+    /// leader, which it tells by no `-failover-abort`, or was restarted.
+    fn is_over(&self, candidacy: &Candidacy) -> bool {
+        let since = candidacy.since + IN_FLIGHT;
+        self.testimonies().any(|(sentinel, said)| {
+            let later = *sentinel == candidacy.leader && said.at >= since;
+            later && said.failover.is_none() && said.epoch < candidacy.epoch
+        })
+    }
+
+    /// A promotion that came to nothing.
+    pub(super) fn given_up(&self) -> Option<Reign> {
+        let candidacy = self.candidacy.filter(|candidacy| candidacy.aborted || self.is_over(candidacy))?;
+        Some(Reign { node: self.true_name(&candidacy.node), epoch: candidacy.epoch })
     }
 
     /// The candidate, once it answers as a master.
     pub(super) fn promoted(&self) -> Option<Reign> {
-        let candidacy = self.candidacy.filter(|candidacy| !candidacy.aborted)?;
+        let candidacy = self.failover()?;
         let seen = self.observation(&candidacy.node)?;
         let promoted = seen.is_master() && seen.at >= candidacy.since;
         promoted.then(|| Reign { node: self.true_name(&candidacy.node), epoch: candidacy.epoch })
-    }
-
-    /// Whether the failover to this candidate was given up.
-    pub(super) fn has_aborted(&self, reign: &Reign) -> bool {
-        let matching = |candidacy: &&Candidacy| {
-            candidacy.epoch == reign.epoch && self.true_name(&candidacy.node) == reign.node
-        };
-        self.candidacy.filter(matching).is_some_and(|candidacy| candidacy.aborted)
     }
 
     /// What all Sentinels in sight, a majority of the known ones, say against the claim: one node, which answers as a
@@ -179,7 +199,7 @@ impl<'a> Court<'a> {
         if self.observation(&node.key).is_none() {
             return Standing::Expired;
         }
-        let candidate = self.candidacy.filter(|candidacy| !candidacy.aborted);
+        let candidate = self.failover();
         let claimed = memory.claim.as_ref().is_none_or(|claim| claim.node == node.key);
         match &seen.role {
             Role::Master { .. } if claimed => Standing::Candidate,

@@ -64,8 +64,8 @@ impl Ruling<'_> {
         if !self.memory.started {
             return Err(Held::Starting);
         }
-        self.hear_sentinels();
         self.give_up();
+        self.hear_sentinels();
         self.hear_promotion();
         self.turn_back();
         let Some(claim) = self.memory.claim.clone() else { return Err(Held::NoSentinel) };
@@ -93,14 +93,15 @@ impl Ruling<'_> {
 
     /// A provisional master whose leader gave up, or that was made a replica again, never was one.
     fn give_up(&mut self) {
+        self.memory.voided = self.court.given_up().or_else(|| self.memory.voided.take());
         let (Some(former), Some(claim)) = (&self.memory.provisional, &self.memory.claim) else { return };
-        let aborted = self.court.has_aborted(claim);
-        let demoted = self.court.is_replica(&claim.node) && self.court.speaks_for(former);
-        if !aborted && !demoted {
+        let demoted = self.court.is_replica(&claim.node) && self.court.is_doubted(claim);
+        if !demoted && self.memory.voided.as_ref() != Some(claim) {
             return;
         }
-        self.memory.voided = self.memory.claim.replace(former.clone());
-        self.memory.provisional = None;
+        let former = former.clone();
+        self.memory.voided = self.memory.claim.take();
+        self.raise(former);
         self.memory.broken = None;
         self.ground = Ground::Abort;
         self.memory.turned = true;

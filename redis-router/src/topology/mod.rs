@@ -23,6 +23,8 @@ mod probe;
 mod reply;
 mod roster;
 mod sentinel;
+#[cfg(test)]
+mod sim;
 mod status;
 mod testimony;
 pub mod verdict;

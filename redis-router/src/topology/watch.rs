@@ -401,7 +401,7 @@ impl Watcher {
         let (verdict, memory) =
             judge(&self.memory, &sentinels, &nodes, candidacy.as_ref(), now, &self.limits);
         self.memory = memory;
-        self.tracker.settle(&self.memory);
+        self.tracker.settle(&self.memory, now);
         self.announce(&verdict);
         self.apply(&verdict);
         let record = Record {
