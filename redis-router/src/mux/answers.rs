@@ -1,10 +1,5 @@
 //! What the router itself answers to requests on a shared connection. Kind: pure.
 
-/// The truth about a write that was sent to a master which then was lost. The code is our own: no client takes it for
-/// an error that it may answer with a retry of its own.
-pub(super) const UNKNOWN: &str = "-UNKNOWN the connection to the master was lost after this command was sent: it may or may \
-                           not have been executed\r\n";
-
 /// No master could be reached in time; nothing was sent. Clients know the code as one that passes.
 pub const NO_MASTER: &str =
     "-LOADING no Redis master can be reached; the command was not sent, try again\r\n";

@@ -35,9 +35,10 @@ pub use ledger::Nature;
 use crate::command::Class;
 use crate::server::LoginError;
 use crate::session::Downstream;
+use crate::session::pinned::UNKNOWN;
 use crate::site::{Lane, Site};
 use crate::wire::build::{put_bulk, put_request};
-use answers::{UNKNOWN, refusal};
+use answers::refusal;
 use ledger::{Entry, Ledger};
 use receiver::{Course, Disorder, Payee, Receiver, Rejections};
 
@@ -360,7 +361,8 @@ impl Mux {
                 tracing::debug!(server = %target.addr(), ?loss, "a shared connection is lost");
             }
         }
-        let losses = self.ledger.borrow_mut().lost(|replies| refusal(UNKNOWN.as_bytes(), replies));
+        let unknown = format!("-{UNKNOWN}\r\n");
+        let losses = self.ledger.borrow_mut().lost(|replies| refusal(unknown.as_bytes(), replies));
         self.site.tally.lost(losses.replayed, losses.unknown);
         for _ in 0..self.ledger.borrow().len() {
             let held = self.site.common.hold.enter(0); // they wait; that they may, was decided when they came

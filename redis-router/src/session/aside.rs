@@ -10,7 +10,7 @@ use super::own::identify;
 use crate::command::{Command, Denial, Route, Verb};
 use crate::server::{Identity, Purpose};
 use crate::wire::build::{put_error, put_request, put_simple};
-use crate::wire::{inline, Args, Framed, Resp, Violation};
+use crate::wire::{Args, Framed, Resp, Violation, inline};
 
 const NO_AUTH: &str = "NOAUTH Authentication required.";
 

@@ -68,8 +68,14 @@ struct Own<'a> {
     large: Option<Large>,
     /// The client's next request waits until more is answered.
     waits: bool,
+    /// It waits for the barrier of a planned failover to fall.
+    barred: bool,
     /// Something was turned away: only what is on its way is awaited.
     turned_away: bool,
+    /// A call is under way that waits for something to happen.
+    blocks: bool,
+    /// The client says no more, but may still hear.
+    ended: bool,
     again: bool,
 }
 
@@ -105,7 +111,10 @@ impl Session {
             passing: None,
             large: None,
             waits: false,
+            barred: false,
             turned_away: false,
+            blocks: false,
+            ended: false,
             again: true,
         };
         let outcome = own.run().await;
@@ -123,7 +132,10 @@ impl Own<'_> {
             match poll_fn(|cx| self.poll_turn(cx)).await {
                 Event::Done => return Ok(()),
                 Event::End(ending) => return Err(ending),
-                Event::Lost | Event::TurnedAway => self.recover().await?,
+                Event::Lost | Event::TurnedAway => {
+                    let unsent = self.hang_up();
+                    self.go_on(unsent).await?;
+                }
                 Event::Local { verb, quiet, request } => self.local(verb, quiet, &request).await?,
             }
         }
@@ -183,11 +195,11 @@ impl Own<'_> {
         }
     }
 
-    /// The connection is gone: goes on with another, as the machine says.
-    async fn recover(&mut self) -> Result<(), Ending> {
+    /// The connection is gone, and the last `unsent` bytes that were ordered have not left: goes on with another, as
+    /// the machine says.
+    async fn go_on(&mut self, unsent: usize) -> Result<(), Ending> {
         let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
         let deadline = self.session.site.common.hold.deadline();
-        let unsent = self.hang_up();
         let mut recovery = self.lost(unsent)?;
         loop {
             if self.connect().await? {
@@ -244,26 +256,20 @@ impl Own<'_> {
         self.session.set_db(self.pinned.db());
         self.session.answer_locally(verb, request, quiet).await?;
         let after = self.session.purpose();
-        if before != after {
-            let out = &mut self.session.down.link();
-            let recovery = self.pinned.moved(after.resp, after.db, out.outbox.buffer());
-            if recovery.cut {
+        if verb == command::Verb::Reset {
+            self.lease = None;
+            self.pinned = Pinned::new(after.resp, after.db, Barrier::default());
+        } else if before != after {
+            self.lease = None;
+            let moved = self.pinned.moved(after.resp, after.db, self.session.down.link().outbox.buffer());
+            if moved.cut {
                 return Err(Ending::Upstream);
             }
-            if let Some(lease) = self.lease.take() {
-                lease.release(Reuse::Discard);
+            if !self.pinned.is_done() {
+                return Box::pin(self.go_on(moved.send.len())).await;
             }
         }
-        if verb == command::Verb::Reset {
-            self.pinned = Pinned::new(self.session.resp(), self.session.db(), Barrier::default());
-            if let Some(lease) = self.lease.take() {
-                lease.release(Reuse::Discard);
-            }
-        }
-        if self.lease.is_none() && !self.pinned.is_done() {
-            return Box::pin(self.recover()).await;
-        }
-        self.again = true;
+        self.again = !self.pinned.is_done();
         Ok(())
     }
 
@@ -413,6 +419,7 @@ impl Own<'_> {
 
     /// Something was answered: what waited for that may go on.
     fn answered(&mut self) {
+        self.blocks &= self.pinned.owed() > 0;
         self.pinned.answer(self.session.down.link().outbox.buffer());
         self.again |= std::mem::take(&mut self.waits);
     }
@@ -423,12 +430,19 @@ impl Own<'_> {
 
     /// Client to server, one read's worth.
     fn pump_downstream(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
-        if self.waits || self.turned_away || self.unsent() > UNSENT_BYTES {
+        let barred = self.barred && self.session.site.is_barred(cx.waker());
+        if barred || self.waits || self.turned_away || self.unsent() > UNSENT_BYTES {
             return self.notice_hang_up(cx);
         }
+        self.again |= std::mem::take(&mut self.barred);
         if std::mem::take(&mut self.again) {
             let kept = self.session.down.link().inbox.take();
             return self.feed(&kept).map_continue(|()| true);
+        }
+        if self.ended {
+            // What waits for something to happen would take it from those who can still use it.
+            let over = self.blocks || self.pinned.is_subscribed() || self.pinned.owed() == 0;
+            return if over { Break(Event::End(Ending::Finished)) } else { Continue(false) };
         }
         let read = {
             let mut link = self.session.down.link();
@@ -440,8 +454,11 @@ impl Own<'_> {
                 self.again = true;
                 Continue(true)
             }
-            // Whatever it still waits for, it will not hear.
-            Poll::Ready(_) => Break(Event::End(Ending::Finished)),
+            Poll::Ready(Ok(_)) => {
+                self.ended = true;
+                Continue(true)
+            }
+            Poll::Ready(Err(_)) => Break(Event::End(Ending::Aborted)),
         }
     }
 
@@ -460,8 +477,9 @@ impl Own<'_> {
         let outcome = loop {
             let rest = &bytes[at..];
             let over = self.pinned.is_done() && self.large.is_none() && at > 0;
-            if rest.is_empty() || over || self.waits || self.unsent() > UNSENT_BYTES {
-                self.again = !rest.is_empty() && !self.waits && !over;
+            let stopped = self.waits || self.barred;
+            if rest.is_empty() || over || stopped || self.unsent() > UNSENT_BYTES {
+                self.again = !rest.is_empty() && !stopped && !over;
                 break Continue(());
             }
             let framed = self.session.frame(rest);
@@ -510,6 +528,11 @@ impl Own<'_> {
     fn request(&mut self, request: &[u8]) -> ControlFlow<Event, bool> {
         let (command, route) = identify(request);
         let refusal = self.session.refusal(command, route);
+        let writes = command.may_write() || command.name == "exec";
+        if writes && refusal.is_none() && self.session.site.common.barrier.raised() {
+            self.barred = true;
+            return Continue(false);
+        }
         let mut link = self.session.down.link();
         let out = link.outbox.buffer();
         let mut order = match &refusal {
@@ -520,6 +543,7 @@ impl Own<'_> {
             order = self.pinned.redirected(command, request, None, out);
         }
         drop(link);
+        self.blocks |= matches!(route, Route::Blocking | Route::Wait);
         match order {
             Order::Forward => self.order(request),
             Order::Send(bytes) => self.order(&bytes),
