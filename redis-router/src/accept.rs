@@ -19,7 +19,8 @@ use crate::config::{self, Listener, Mode};
 use crate::metrics::Tally;
 use crate::passthrough::{self, Passage};
 use crate::server::Identity;
-use crate::session::{Guests, Session, Terms, Visitor};
+use crate::session::registry::{Address, Registry};
+use crate::session::{Session, Terms, Visitor};
 use crate::site::Site;
 
 /// What a listener gives to each of its sessions.
@@ -45,7 +46,7 @@ pub struct Desk {
     /// The masters.
     pub sites: Vec<Rc<Site>>,
     /// All clients of the process.
-    pub guests: Guests,
+    pub guests: Arc<Registry>,
     /// What was met.
     pub tally: Rc<Tally>,
 }
@@ -74,7 +75,9 @@ async fn converse(
         accepted.into_stream().map_err(|error| Error::io(Side::Downstream, error))?;
     let (stream, peer) = Box::pin(come_in(desk, gate, stream, peer)).await?;
     let site = &desk.sites[gate.master];
-    let local = stream.local().ok().and_then(|local| local.addr());
+    let path = gate.listener.listen.to_string();
+    let address = |peer: Peer| peer.addr().map_or_else(|| Address::Unix(path.as_str().into()), Address::Tcp);
+    let (peer, local) = (address(peer), address(stream.local().unwrap_or(Peer::Unix)));
     let link = Link::new(stream, &[]);
     match gate.listener.mode {
         Mode::Shared => {

@@ -25,7 +25,7 @@ use crate::accept::{self, Desk, Gate};
 use crate::config::{Config, Master};
 use crate::metrics::{self, Metrics, Tally};
 use crate::server::Dial;
-use crate::session::Guests;
+use crate::session::registry::Registry;
 use crate::site::{Common, Site};
 use crate::topology::{self, Access, Account, Fence, Handle, Pace, Watcher};
 
@@ -102,7 +102,7 @@ pub struct RedisRouter {
     realms: Vec<Realm>,
     gates: Vec<(Listener, Arc<Gate>)>,
     hold: Arc<Hold>,
-    guests: Guests,
+    guests: Arc<Registry>,
     metrics: Metrics,
     client_tls: Option<Arc<ServerTls>>,
     workers: Option<Arc<Workers<Job>>>,
@@ -150,7 +150,7 @@ impl Service for RedisRouter {
             realms,
             gates,
             hold,
-            guests: Guests::default(),
+            guests: Registry::new(),
             metrics: Metrics::new(&context.registry),
             client_tls,
             workers: None,
@@ -244,7 +244,7 @@ impl RedisRouter {
     }
 }
 
-fn desk(floor: Rc<Floor>, realms: &[(Arc<Common>, Arc<Access>, Handle)], guests: Guests) -> Rc<Desk> {
+fn desk(floor: Rc<Floor>, realms: &[(Arc<Common>, Arc<Access>, Handle)], guests: Arc<Registry>) -> Rc<Desk> {
     let tally = Rc::new(Tally::default());
     let open = |(common, access, watcher): &(Arc<Common>, Arc<Access>, Handle)| {
         let dial = Dial {

@@ -1,18 +1,29 @@
 //! What a client asks for that the shared connection can't do: the router answers it, or the client gets a connection
 //! of its own. Kind: driver.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use bytes::Bytes;
 use proxy_core::session::Ending;
+use proxy_core::worker::Pulse;
 
 use super::driver::Session;
-use super::own::identify;
+use super::own::{AHEAD_BYTES, identify};
+use super::verbs::{self, Effect, Hello, Login};
 use crate::command::{Command, Denial, Route, Verb};
-use crate::server::{Identity, Purpose};
+use crate::server::{Greeting, Identity, Purpose};
 use crate::wire::build::{put_error, put_request, put_simple};
 use crate::wire::{Args, Framed, Resp, Violation, inline};
 
+/// Redis' own texts (src/networking.c, src/acl.c).
 const NO_AUTH: &str = "NOAUTH Authentication required.";
+const HELLO_NO_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+                             <proto> AUTH <user> <pass> option can be used to authenticate the client and select the \
+                             RESP protocol version at the same time";
+const WRONG_PASS: &[u8] = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
 
 impl Session {
     /// Serves one request that does not go to the shared connection.
@@ -62,6 +73,7 @@ impl Session {
         }
     }
 
+    /// Answers what is the router's own to answer, or to do. Nothing may be owed. `quiet`: the client hears nothing.
     pub(super) async fn answer_locally(
         &mut self,
         verb: Verb,
@@ -69,62 +81,120 @@ impl Session {
         quiet: bool,
     ) -> Result<(), Ending> {
         let mut out = Vec::new();
-        let args: Vec<_> = Args::new(request).collect();
-        match verb {
-            Verb::Auth => {
-                let (user, password) = if args.len() > 2 {
-                    (Some(args[1].to_vec()), args[2].to_vec())
-                } else {
-                    (None, args[1].to_vec())
-                };
-                let mut purpose = self.purpose();
-                purpose.identity = Arc::new(Identity::new(user, password));
-                match self.site.verify(&purpose).await {
-                    Ok(_) => {
-                        self.become_someone(purpose);
-                        put_simple(&mut out, "OK")
-                    }
-                    Err(answer) => out.extend_from_slice(&answer),
-                }
+        let now = self.site.now() / 1000;
+        let registry = self.profile.registry();
+        let effect = verbs::answer(verb, Args::new(request), &mut self.profile, &registry, now, &mut out);
+        let ended = match effect {
+            Effect::Answered => Ok(()),
+            Effect::Login(login) => self.log_in(login, &mut out).await,
+            Effect::Hello(hello) => self.greet(&hello, &mut out).await,
+            Effect::Select(db) => self.select(db, &mut out).await,
+            Effect::Reset => {
+                self.reset();
+                put_simple(&mut out, "RESET");
+                Ok(())
             }
-            Verb::Hello => {
-                let mut purpose = self.purpose();
-                if let Some(v) = args.get(1) {
-                    purpose.resp = if *v == b"3" { Resp::V3 } else { Resp::V2 }
-                }
-                if args.len() > 4 {
-                    purpose.identity = Arc::new(Identity::new(Some(args[3].to_vec()), args[4].to_vec()));
-                }
-                match self.site.verify(&purpose).await {
-                    Ok(greeting) => {
-                        self.become_someone(purpose);
-                        out.extend_from_slice(&greeting.hello)
-                    }
-                    Err(answer) => out.extend_from_slice(&answer),
-                }
-            }
-            Verb::Select => {
-                let mut purpose = self.purpose();
-                purpose.db = String::from_utf8_lossy(args[1]).parse().unwrap_or(0);
-                match self.site.verify(&purpose).await {
-                    Ok(_) => {
-                        self.become_someone(purpose);
-                        put_simple(&mut out, "OK")
-                    }
-                    Err(answer) => out.extend_from_slice(&answer),
-                }
-            }
-            Verb::Quit => {
-                put_simple(&mut out, "OK");
-                self.down.link().outbox.push(&out);
-                return Err(Ending::Finished);
-            }
-            _ => put_simple(&mut out, "OK"),
-        }
+            Effect::Quit => Err(Ending::Finished),
+            Effect::Killed => Err(Ending::Terminated),
+        };
         if !quiet {
             self.down.link().outbox.push(&out);
         }
+        ended
+    }
+
+    /// `AUTH`: the router checks it, or a server does.
+    async fn log_in(&mut self, login: Login, out: &mut Vec<u8>) -> Result<(), Ending> {
+        let user = login.user.clone();
+        match self.admit(Some(login), self.resp()).await? {
+            Ok((purpose, _)) => {
+                self.settle_in(purpose, user.as_deref());
+                put_simple(out, "OK");
+            }
+            Err(answer) => out.extend_from_slice(&answer),
+        }
         Ok(())
+    }
+
+    /// `HELLO`: perhaps another version, perhaps a login; the answer is the server's, with the client's own number.
+    async fn greet(&mut self, hello: &Hello, out: &mut Vec<u8>) -> Result<(), Ending> {
+        if hello.login.is_none() && self.stranger {
+            put_error(out, HELLO_NO_AUTH);
+            return Ok(());
+        }
+        let resp = hello.resp.unwrap_or(self.resp());
+        match self.admit(hello.login.clone(), resp).await? {
+            Ok((purpose, greeting)) => {
+                match &hello.login {
+                    Some(login) => self.settle_in(purpose, login.user.as_deref()),
+                    None => self.go_on_as(purpose),
+                }
+                hello.settle(&mut self.profile);
+                verbs::put_hello(out, resp, &greeting.hello, self.profile.id());
+            }
+            Err(answer) => out.extend_from_slice(&answer),
+        }
+        Ok(())
+    }
+
+    async fn select(&mut self, db: u32, out: &mut Vec<u8>) -> Result<(), Ending> {
+        let purpose = Purpose { db, ..self.purpose() };
+        match self.ask(&purpose).await? {
+            Ok(_) => {
+                self.go_on_as(purpose);
+                self.profile.select(db);
+                put_simple(out, "OK");
+            }
+            Err(answer) => out.extend_from_slice(&answer),
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.profile.reset();
+        self.stranger = self.terms.checks_logins();
+        self.go_on_as(self.terms.purpose(self.terms.identity.clone(), Resp::V2));
+    }
+
+    /// Whether this login is good, and as what its client goes on; else what it is to hear.
+    async fn admit(
+        &self,
+        login: Option<Login>,
+        resp: Resp,
+    ) -> Result<Result<(Purpose, Greeting), Bytes>, Ending> {
+        let mut purpose = Purpose { resp, ..self.purpose() };
+        if let Some(login) = login {
+            if !self.terms.checks_logins() {
+                purpose.identity = Arc::new(Identity::new(login.user, login.password));
+            } else if !self.terms.lets_in(login.user.as_deref(), &login.password) {
+                return Ok(Err(Bytes::from_static(WRONG_PASS)));
+            }
+        }
+        Ok(self.ask(&purpose).await?.map(|greeting| (purpose, greeting)))
+    }
+
+    /// Asks a server whether it takes this; a client that goes away need not hear it.
+    async fn ask(&self, purpose: &Purpose) -> Result<Result<Greeting, Bytes>, Ending> {
+        let mut asked = pin!(self.site.verify(purpose));
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = asked.as_mut().poll(cx) {
+                return Poll::Ready(Ok(answer));
+            }
+            if self.seat.pulse(cx) == Some(Pulse::Terminate) {
+                return Poll::Ready(Err(Ending::Terminated));
+            }
+            self.down.register(cx.waker());
+            let gone = self.down.link().read_ahead(cx, self.site.scratch(), AHEAD_BYTES);
+            if gone || self.down.is_closed() { Poll::Ready(Err(Ending::Aborted)) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// The client has said who it is.
+    fn settle_in(&mut self, purpose: Purpose, user: Option<&[u8]>) {
+        self.stranger = false;
+        self.profile.log_in(user);
+        self.go_on_as(purpose);
     }
 
     /// An inline request as the array that it stands for; none if it is empty, or answered as what it is: no request.
@@ -143,9 +213,11 @@ impl Session {
         (!args.is_empty()).then_some(request)
     }
 
-    /// Whoever goes on under this purpose.
-    fn become_someone(&mut self, purpose: Purpose) {
-        self.mux = self.site.mux(self.site.lane(purpose));
+    /// From now on its commands go to the connection of this purpose.
+    fn go_on_as(&mut self, purpose: Purpose) {
+        if purpose != self.mux.lane().purpose {
+            self.mux = self.site.mux(self.site.lane(purpose));
+        }
     }
 
     /// What the client's connections are for.
@@ -161,7 +233,8 @@ impl Session {
     pub(super) fn set_db(&mut self, db: u32) {
         if db != self.db() {
             let purpose = Purpose { db, ..self.purpose() };
-            self.become_someone(purpose);
+            self.go_on_as(purpose);
+            self.profile.select(db);
         }
     }
 

@@ -4,24 +4,23 @@
 //! Promise: a client's commands leave one route before they enter another, so that its replies keep their order.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use proxy_core::link::Link;
-use proxy_core::net::Peer;
 use proxy_core::session::Ending;
 use proxy_core::worker::{Pulse, Seat};
 
 use super::downstream::Downstream;
+use super::profile::Profile;
+use super::registry::{Address, Summons};
 use super::terms::Terms;
 use crate::accept::Desk;
 use crate::command::{self, Command, Route, Script};
 use crate::metrics::Tally;
 use crate::mux::{Mux, Nature};
 use crate::site::Site;
-use crate::wire::build::put_error;
 use crate::wire::{Args, Framed, Limits, RequestFramer, Resp, Span, Violation};
 
 /// Replies that a client may leave unread before its further requests are not read.
@@ -33,9 +32,9 @@ pub(super) const HEAVY: u8 = 64;
 /// Who it is that has come.
 pub struct Visitor {
     /// Its address, as the PROXY header tells it if there is one.
-    pub peer: Peer,
+    pub peer: Address,
     /// Ours.
-    pub local: Option<SocketAddr>,
+    pub local: Address,
 }
 
 /// One client.
@@ -46,10 +45,11 @@ pub struct Session {
     pub(super) tally: Rc<Tally>,
     pub(super) seat: Seat,
     pub(super) mux: Rc<Mux>,
+    pub(super) profile: Box<Profile>,
     pub(super) framer: RequestFramer,
     pub(super) limits: Limits,
     /// The router checks who its clients are, and this one has not said so yet.
-    stranger: bool,
+    pub(super) stranger: bool,
     /// Kept bytes are to be looked at, although nothing new has come.
     again: bool,
     /// The client says no more, but may still hear.
@@ -86,8 +86,10 @@ impl Session {
     /// A session of a client that has come in.
     pub fn new(link: Link, visitor: Visitor, desk: &Desk, site: Rc<Site>, terms: Arc<Terms>) -> Self {
         let mux = site.mux(site.lane(terms.purpose(terms.identity.clone(), Resp::V2)));
-        let _ = visitor;
+        let now = site.now() / 1000;
+        let stay = desk.guests.enter(visitor.peer, visitor.local, now);
         Self {
+            profile: Box::new(Profile::new(stay)),
             down: Rc::new(Downstream::new(link, terms.output)),
             tally: desk.tally.clone(),
             seat: desk.floor.seat(),
@@ -106,6 +108,11 @@ impl Session {
 
     /// Serves the client to its end.
     pub async fn run(mut self) -> Ending {
+        poll_fn(|cx| {
+            self.profile.guest().wakes(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
         let ending = loop {
             let turn = poll_fn(|cx| self.poll_turn(cx)).await;
             let ended = match turn {
@@ -129,6 +136,9 @@ impl Session {
             return Poll::Ready(Turn::End(Ending::Terminated));
         }
         self.down.register(cx.waker());
+        if self.profile.guest().is_summoned() && self.is_killed(cx.waker()) {
+            return Poll::Ready(Turn::End(Ending::Terminated));
+        }
         loop {
             if self.down.is_closed() {
                 return Poll::Ready(Turn::End(Ending::Aborted));
@@ -160,6 +170,13 @@ impl Session {
                 Poll::Ready(Err(_)) => return Poll::Ready(Turn::End(Ending::Aborted)),
             }
         }
+    }
+
+    /// Whether another client has killed this one. To be unblocked concerns only who is blocked.
+    pub(super) fn is_killed(&self, waker: &Waker) -> bool {
+        let guest = self.profile.guest();
+        guest.wakes(waker);
+        guest.summoned() == Summons::Kill
     }
 
     /// Whether the client must not be read now. Whoever ends that wakes us.

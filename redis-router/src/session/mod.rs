@@ -16,6 +16,3 @@ pub use downstream::Downstream;
 pub use driver::{Session, Visitor};
 pub use scripts::Scripts;
 pub use terms::Terms;
-
-/// All clients.
-pub type Guests = std::sync::Arc<()>;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::registry::{Card, Guest, Stay};
+use super::registry::{Card, Guest, Registry, Stay};
 use crate::wire::Resp;
 
 /// One client's view of itself. What of it others may see is copied to its guest card when it changes.
@@ -24,6 +24,11 @@ impl Profile {
     /// Its number.
     pub fn id(&self) -> u64 {
         self.stay.guest().id
+    }
+
+    /// All clients.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.stay.registry().clone()
     }
 
     /// How others see it.

@@ -148,6 +148,12 @@ impl Guest {
         }
     }
 
+    /// Whether anything was asked of it; costs next to nothing.
+    #[inline]
+    pub fn is_summoned(&self) -> bool {
+        self.summons.load(Ordering::Relaxed) != Summons::None as u8
+    }
+
     /// What was asked of it since it last looked. To be killed is asked for ever.
     pub fn summoned(&self) -> Summons {
         let kept = self.summons.fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| {
@@ -245,7 +251,7 @@ impl Stay {
     }
 
     /// Where it is entered.
-    pub fn registry(&self) -> &Registry {
+    pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
     }
 }

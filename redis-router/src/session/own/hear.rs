@@ -1,0 +1,137 @@
+//! What the server says to a client that has a connection of its own. Kind: driver.
+
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::task::{Context, Poll};
+
+use super::{Event, Own};
+use crate::session::driver::{HEAVY, UNHEARD_BYTES};
+use crate::session::pinned::Deliver;
+use crate::session::registry::Doing;
+use crate::wire::ReplyKind;
+
+/// Bytes of a reply that are kept back until it is whole; a larger one is passed on as it comes.
+const WHOLE_BYTES: usize = 64 * 1024;
+
+/// What the machine wants to see of a reply.
+const HEAD_BYTES: usize = 512;
+
+impl Own<'_> {
+    /// Server to client, one read's worth.
+    pub(super) fn pump_upstream(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
+        if self.is_client_deaf(cx) {
+            return Continue(false);
+        }
+        let Some(lease) = &mut self.lease else { return Break(Event::Lost) };
+        if let Poll::Ready(Err(_)) = lease.link.poll_flush(cx) {
+            return Break(Event::Lost);
+        }
+        let site = self.session.site.clone();
+        let mut scratch = site.scratch().borrow();
+        match lease.link.poll_fill(cx, &mut scratch) {
+            Poll::Pending => Continue(false),
+            Poll::Ready(Ok(n)) if n > 0 => self.hear(&scratch[..n]).map_continue(|()| true),
+            Poll::Ready(_) => Break(Event::Lost),
+        }
+    }
+
+    /// Whether the client leaves too much unread.
+    fn is_client_deaf(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut link = self.session.down.link();
+        match link.poll_flush(cx) {
+            Poll::Ready(Err(_)) => {
+                self.session.down.close();
+                true
+            }
+            Poll::Pending => link.outbox.rest().len() > UNHEARD_BYTES,
+            Poll::Ready(Ok(())) => false,
+        }
+    }
+
+    /// Takes bytes from the server.
+    fn hear(&mut self, mut rest: &[u8]) -> ControlFlow<Event> {
+        while !rest.is_empty() {
+            let Ok(advance) = self.replies.advance(rest) else { return Break(Event::Lost) };
+            let (bytes, behind) = rest.split_at(advance.used);
+            rest = behind;
+            match (advance.end, self.passing) {
+                (end, Some(to_client)) => self.pass(bytes, to_client, end.is_some()),
+                (Some(kind), None) if self.kept.is_empty() => self.hear_whole(kind, bytes)?,
+                (Some(kind), None) => {
+                    let mut whole = std::mem::take(&mut self.kept);
+                    whole.extend_from_slice(bytes);
+                    self.hear_whole(kind, &whole)?;
+                }
+                (None, None) => {
+                    self.kept.extend_from_slice(bytes);
+                    if self.kept.len() > WHOLE_BYTES {
+                        self.begin_passing()?;
+                    }
+                }
+            }
+        }
+        Continue(())
+    }
+
+    /// A reply that is there as a whole.
+    fn hear_whole(&mut self, kind: ReplyKind, reply: &[u8]) -> ControlFlow<Event> {
+        let deliver = self.pinned.reply(kind, &reply[..reply.len().min(HEAD_BYTES)]);
+        if reply.len() > self.session.large() {
+            self.session.heavy = HEAVY;
+        }
+        self.deliver(deliver, reply)?;
+        self.answered();
+        Continue(())
+    }
+
+    fn deliver(&mut self, deliver: Deliver, reply: &[u8]) -> ControlFlow<Event> {
+        match deliver {
+            Deliver::ToClient => self.session.down.link().outbox.push(reply),
+            Deliver::Instead(bytes) => self.session.down.link().outbox.push(&bytes),
+            Deliver::Swallow => {}
+            Deliver::Stray => return Break(Event::Lost),
+            Deliver::Replay => {
+                self.turned_away = true;
+                let unsent = self.unsent();
+                if self.pinned.may_hang_up(unsent) {
+                    return Break(Event::TurnedAway);
+                }
+            }
+        }
+        Continue(())
+    }
+
+    /// A reply that is too large to be kept back.
+    fn begin_passing(&mut self) -> ControlFlow<Event> {
+        let kind = if self.kept.starts_with(b">") { ReplyKind::Push } else { ReplyKind::Other };
+        let kept = std::mem::take(&mut self.kept);
+        let deliver = self.pinned.begin_reply(kind, &kept[..HEAD_BYTES]);
+        self.passing = Some(deliver == Deliver::ToClient);
+        self.session.heavy = HEAVY;
+        self.deliver(deliver, &kept)
+    }
+
+    fn pass(&mut self, bytes: &[u8], to_client: bool, last: bool) {
+        if to_client {
+            self.session.down.link().outbox.push(bytes);
+        }
+        if last {
+            self.passing = None;
+            self.pinned.end_reply();
+            self.answered();
+        }
+    }
+
+    /// Something was answered: what waited for that may go on.
+    fn answered(&mut self) {
+        if self.blocks && self.pinned.owed() == 0 {
+            self.blocks = false;
+            self.session.profile.guest().does(Doing::Normal);
+        }
+        if self.pinned.is_subscribed() {
+            self.session.profile.guest().does(Doing::Subscribed);
+        }
+        self.session.profile.redirection = self.pinned.redirection();
+        self.pinned.answer(self.session.down.link().outbox.buffer());
+        self.again |= std::mem::take(&mut self.waits);
+    }
+}

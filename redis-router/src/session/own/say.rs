@@ -1,0 +1,222 @@
+//! What a client that has a connection of its own says to the server. Kind: driver.
+
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::task::{Context, Poll};
+
+use proxy_core::session::Ending;
+
+use super::{AHEAD_BYTES, Event, Own, identify};
+use crate::command::Route;
+use crate::session::pinned::Order;
+use crate::session::registry::Doing;
+use crate::wire::{Framed, Span};
+
+/// Bytes that may wait for the server; beyond that the client is not read.
+const UNSENT_BYTES: usize = 256 * 1024;
+
+/// What becomes of a request that is too large to be gathered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Large {
+    /// It is passed on in pieces.
+    Passed,
+    /// It is answered already: its rest is dropped.
+    Dropped,
+}
+
+impl Own<'_> {
+    /// Client to server, one read's worth.
+    pub(super) fn pump_downstream(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
+        let barred = self.barred && self.session.site.is_barred(cx.waker());
+        if barred || self.waits || self.turned_away || self.unsent() > UNSENT_BYTES {
+            return self.notice_hang_up(cx);
+        }
+        self.again |= std::mem::take(&mut self.barred);
+        if std::mem::take(&mut self.again) {
+            let kept = self.session.down.link().inbox.take();
+            return self.feed(&kept).map_continue(|()| true);
+        }
+        if self.ended {
+            // What waits for something to happen would take it from those who can still use it.
+            let over = self.blocks || self.pinned.is_subscribed() || self.pinned.owed() == 0;
+            return if over { Break(Event::End(Ending::Finished)) } else { Continue(false) };
+        }
+        let read = {
+            let mut link = self.session.down.link();
+            link.poll_keep(cx, self.session.site.scratch())
+        };
+        match read {
+            Poll::Pending => Continue(false),
+            Poll::Ready(Ok(n)) if n > 0 => {
+                self.again = true;
+                Continue(true)
+            }
+            Poll::Ready(Ok(_)) => {
+                self.ended = true;
+                Continue(true)
+            }
+            Poll::Ready(Err(_)) => Break(Event::End(Ending::Aborted)),
+        }
+    }
+
+    /// A client that is not read is still watched, while its bytes are few.
+    fn notice_hang_up(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
+        let scratch = self.session.site.scratch();
+        match self.session.down.link().read_ahead(cx, scratch, AHEAD_BYTES) {
+            true => Break(Event::End(Ending::Aborted)),
+            false => Continue(false),
+        }
+    }
+
+    /// Hands the client's bytes on, and keeps what is not used.
+    fn feed(&mut self, bytes: &[u8]) -> ControlFlow<Event> {
+        let mut at = 0;
+        let outcome = loop {
+            let rest = &bytes[at..];
+            let over = self.pinned.is_done() && self.large.is_none() && at > 0;
+            let stopped = self.waits || self.barred;
+            if rest.is_empty() || over || stopped || self.unsent() > UNSENT_BYTES {
+                self.again = !rest.is_empty() && !stopped && !over;
+                break Continue(());
+            }
+            let framed = self.session.frame(rest);
+            let used = match framed {
+                Ok(Framed::Whole(span)) if self.large.is_some() => {
+                    self.pass_large(&rest[..span.len]);
+                    self.end_large();
+                    span.len
+                }
+                Ok(Framed::Whole(span)) => match self.take(&rest[..span.len], span) {
+                    Break(event) => {
+                        at += span.len;
+                        break Break(event);
+                    }
+                    Continue(taken) => {
+                        if taken {
+                            span.len
+                        } else {
+                            0
+                        }
+                    }
+                },
+                Ok(Framed::Partial { .. }) => match self.partial(rest) {
+                    0 => break Continue(()),
+                    n => n,
+                },
+                Err(violation) => {
+                    self.session.violated(&violation);
+                    break Break(Event::End(Ending::Protocol));
+                }
+            };
+            at += used;
+        };
+        self.session.down.link().inbox.keep(&bytes[at..]);
+        outcome
+    }
+
+    /// A whole request, or a line that stands for one. False: it must wait, and is shown again.
+    fn take(&mut self, bytes: &[u8], span: Span) -> ControlFlow<Event, bool> {
+        if !span.inline {
+            return if span.argc == 0 { Continue(true) } else { self.request(bytes) };
+        }
+        self.session.respell(bytes).map_or(Continue(true), |request| self.request(&request))
+    }
+
+    fn request(&mut self, request: &[u8]) -> ControlFlow<Event, bool> {
+        let (command, route) = identify(request);
+        let refusal = self.session.refusal(command, route);
+        let writes = command.may_write() || command.name == "exec";
+        if writes && refusal.is_none() && self.session.site.common.barrier.raised() {
+            self.barred = true;
+            return Continue(false);
+        }
+        let mut link = self.session.down.link();
+        let out = link.outbox.buffer();
+        let mut order = match &refusal {
+            Some(text) => self.pinned.refuse(text, out),
+            None => self.pinned.request(command, request, out),
+        };
+        if let Order::Redirect { to } = order {
+            let other = self.session.profile.registry().find(to);
+            order = self.pinned.redirected(command, request, other.and_then(|other| other.upstream()), out);
+        }
+        drop(link);
+        if matches!(route, Route::Blocking | Route::Wait) {
+            self.blocks = true;
+            self.session.profile.guest().does(Doing::Blocked);
+        }
+        match order {
+            Order::Forward => self.order(request),
+            Order::Send(bytes) => self.order(&bytes),
+            Order::Local { verb, quiet } => {
+                return Break(Event::Local { verb, quiet, request: request.into() });
+            }
+            Order::Wait => {
+                self.waits = true;
+                return Continue(false);
+            }
+            _ => {}
+        }
+        Continue(true)
+    }
+
+    /// The beginning of a request: how much of it is used up already.
+    fn partial(&mut self, rest: &[u8]) -> usize {
+        if self.large.is_none() {
+            if self.session.framer.pending().declared <= self.session.large() {
+                return 0;
+            }
+            self.begin_large(rest);
+        }
+        if self.large.is_none() {
+            return 0;
+        }
+        let settled = self.session.framer.settled().min(rest.len());
+        self.session.framer.forget(settled);
+        self.pass_large(&rest[..settled]);
+        settled
+    }
+
+    fn begin_large(&mut self, rest: &[u8]) {
+        let (command, route) = identify(rest);
+        let refusal = match route {
+            Route::Shared => self.session.refusal(command, route),
+            _ => Some("ERR the request is too large for this command"),
+        };
+        let mut link = self.session.down.link();
+        let out = link.outbox.buffer();
+        let order = match refusal {
+            Some(text) => self.pinned.refuse(text, out),
+            None => self.pinned.begin_large(command, 0, out),
+        };
+        drop(link);
+        match order {
+            Order::Forward => self.large = Some(Large::Passed),
+            Order::Wait => self.waits = true,
+            Order::Send(bytes) => {
+                self.order(&bytes);
+                self.large = Some(Large::Dropped);
+            }
+            _ => self.large = Some(Large::Dropped),
+        }
+    }
+
+    fn pass_large(&mut self, bytes: &[u8]) {
+        if self.large == Some(Large::Passed) {
+            self.pinned.more(bytes.len());
+            self.order(bytes);
+        }
+    }
+
+    fn end_large(&mut self) {
+        if self.large.take() == Some(Large::Passed) {
+            self.pinned.whole();
+        }
+    }
+
+    /// These bytes are to go to the server.
+    pub(super) fn order(&mut self, bytes: &[u8]) {
+        if let Some(lease) = &mut self.lease {
+            lease.link.outbox.push(bytes);
+        }
+    }
+}
