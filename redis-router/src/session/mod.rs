@@ -6,8 +6,11 @@ mod downstream;
 mod driver;
 mod own;
 pub mod pinned;
+pub mod profile;
+pub mod registry;
 mod scripts;
 mod terms;
+pub mod verbs;
 
 pub use downstream::Downstream;
 pub use driver::{Session, Visitor};

@@ -232,7 +232,9 @@ impl<'a> Plan<'a> {
     /// A transaction ends, and what was watched for it.
     fn end(&mut self, outcome: Outcome) {
         if outcome != Outcome::Again && self.watches {
-            self.ours(What::Unwatch, b"*1\r\n$7\r\nUNWATCH\r\n");
+            // In the client's name, as it takes back what the client will be told it watches.
+            let unwatch = Entry { audience: Audience::Muted, ..Entry::ours(What::Unwatch, 0) };
+            self.again(unwatch.keeping(b"*1\r\n$7\r\nUNWATCH\r\n"));
         }
         self.open = None;
         self.watch_lost = false;
