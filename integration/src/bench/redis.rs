@@ -123,7 +123,7 @@ impl Bed {
                 Ok(with_latency(saturated, &self.offer(subject.addr(), case, pace)?))
             }
             Kind::Fixed => self.alone(subject.addr(), case, self.pace(case)?),
-            Kind::Small => self.alone(subject.addr(), case, Pace::Open(SMALL_PER_S)),
+            Kind::Alone => self.alone(subject.addr(), case, Pace::Closed),
             Kind::BesideBig => self.beside_big(subject.addr(), case),
             Kind::Idle => self.idle(subject.as_ref(), case),
         }
@@ -185,9 +185,8 @@ impl Bed {
 
     /// Small values beside one reader of big ones, who reads one after the other.
     fn beside_big(&self, addr: SocketAddr, case: Case) -> Result<Sample> {
-        let small = self.load(addr, case, Pace::Open(SMALL_PER_S));
-        let big =
-            Load { connections: 1, key: BIG_KEY.into(), size: BIG, pace: Pace::Closed, ..small.clone() };
+        let small = self.load(addr, case, Pace::Closed);
+        let big = Load { connections: 1, key: BIG_KEY.into(), size: BIG, ..small.clone() };
         let (mut small, mut big) = (Client::connect(&small)?, Client::connect(&big)?);
         let (heard, read) = std::thread::scope(|scope| {
             let reader = scope.spawn(|| big.run(Duration::ZERO, WARM + LONG_WINDOW));
@@ -208,9 +207,6 @@ impl Bed {
         Ok(Sample { rss_kib: resident as f64, ..Sample::default() })
     }
 }
-
-/// What is offered to all beside the reader of big values, and without it. Little: both ask of the same two processors.
-const SMALL_PER_S: f64 = 2000.0;
 
 fn with_latency(sample: Sample, outcome: &Outcome) -> Sample {
     let ops_per_s = if sample.ops_per_s > 0.0 { sample.ops_per_s } else { outcome.per_second() };
