@@ -11,6 +11,7 @@ pub mod bed;
 pub mod bench;
 pub mod certificates;
 pub mod commands;
+pub mod companions;
 pub mod debian;
 pub mod direct;
 pub mod drill;

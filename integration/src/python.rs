@@ -1,4 +1,4 @@
-//! Clients in Python: psycopg2, psycopg 3 and Django, in an environment that is made once and kept beside the
+//! Clients in Python: psycopg2, psycopg 3, Django, Celery, in an environment that is made once and kept beside the
 //! templates. Kind: driver.
 
 use crate::{
@@ -18,7 +18,15 @@ use std::{
 const DEBIAN: &[&str] = &["python3-venv"];
 
 /// What is installed into it.
-const PACKAGES: &[&str] = &["psycopg2-binary>=2.9,<3", "psycopg[binary]>=3.2,<4", "django>=5.2,<5.3"];
+const PACKAGES: &[&str] = &[
+    "psycopg2-binary>=2.9,<3",
+    "psycopg[binary]>=3.2,<4",
+    "django>=5.2,<5.3",
+    "redis>=7,<8",
+    "django-redis>=6,<7",
+    "celery>=5.6,<5.7",
+    "packaging", // kombu's transport imports it and does not say so
+];
 
 /// A slow package index is still one.
 const PIP: Duration = Duration::from_secs(600);
@@ -28,17 +36,26 @@ const SCRIPT: Duration = Duration::from_secs(120);
 
 /// Runs `integration/clients/NAME.py` with `args`; its failure is an error that shows what it printed.
 pub fn run(name: &str, args: &[&str]) -> Result<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name).with_extension("py");
+    let script = folder().join(name).with_extension("py").to_string_lossy().into_owned();
+    python()?.args([script]).args(args.iter().copied()).output(SCRIPT).context(name)
+}
+
+/// The environment's Python; what it imports is looked for beside our scripts, too.
+pub fn python() -> Result<Spec> {
     let python = environment()?.join("bin/python").to_string_lossy().into_owned();
-    let script = script.to_string_lossy().into_owned();
-    Spec::new(python).args([script]).args(args.iter().copied()).output(SCRIPT).context(name)
+    Ok(Spec::new(python).env("PYTHONPATH", folder().to_string_lossy()).env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// Where our scripts are.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
 /// The environment's folder; makes it the first time.
 pub fn environment() -> Result<PathBuf> {
     static MAKING: Mutex<()> = Mutex::new(());
     let _alone = MAKING.lock();
-    let dir = place::data(None, &Owner::of_servers()?)?.join("python-1");
+    let dir = place::data(None, &Owner::ourselves())?.join("python-2");
     if !dir.join("complete").exists() {
         say("making an environment for Python clients, once");
         make(&dir)?;

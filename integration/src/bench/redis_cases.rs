@@ -21,8 +21,8 @@ pub(super) enum Kind {
     Full,
     /// Latency under that load alone, for longer.
     Fixed,
-    /// Latency of small values under a small load.
-    Small,
+    /// Latency of small values, asked for as fast as they come.
+    Alone,
     /// The same beside one reader of values of 10 MiB.
     BesideBig,
     /// Memory, with connections that have nothing to say.
@@ -59,7 +59,7 @@ impl Case {
             Self { clients: 500, size: 4096, ..SET },
             Self { tls: true, ..SET },
             Self { kind: Kind::Fixed, clients: 500, ..GET },
-            Self { kind: Kind::Small, ..GET },
+            Self { kind: Kind::Alone, ..GET },
             Self { kind: Kind::BesideBig, ..GET },
             Self { kind: Kind::Idle, clients: 0, ..GET },
             Self { kind: Kind::Idle, clients: 5000, ..GET },
@@ -74,7 +74,7 @@ impl plan::Case for Case {
         match self.kind {
             Kind::Idle => return format!("idle-{clients}"),
             Kind::Fixed => return format!("{verb}-{clients}-fixed"),
-            Kind::Small => return format!("{verb}-{clients}-small"),
+            Kind::Alone => return format!("{verb}-{clients}-alone"),
             Kind::BesideBig => return format!("{verb}-{clients}-beside-10m"),
             Kind::Full => {}
         }

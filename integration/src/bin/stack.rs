@@ -19,6 +19,7 @@ enum Command {
     /// Run every test of the project, those on real servers included
     Test(test::Args),
     Drill(drill::Args),
+    Soak(drill::Soak),
     Bench(bench::Args),
     /// Write redis-router's table of commands from what a real Redis says of itself
     Commands(commands::Args),
@@ -39,6 +40,7 @@ fn run(command: Command) -> Result<()> {
         Command::Up(args) => up::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Drill(args) => drill::run(&args),
+        Command::Soak(args) => drill::soak(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Commands(args) => commands::run(&args),
     }

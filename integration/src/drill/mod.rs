@@ -5,11 +5,13 @@ mod pg_crash;
 mod pg_old_primary_returns;
 mod pg_partition;
 mod pg_switchover;
+mod redis_celery;
 mod redis_crash;
 mod redis_hang;
 mod redis_old_master_returns;
 mod redis_partition;
 mod redis_scene;
+mod redis_soak;
 mod redis_stale_sentinel;
 mod redis_switchover;
 mod scene;
@@ -17,6 +19,8 @@ mod scene;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+pub use redis_soak::{Soak, run as soak};
 
 use crate::bench::write_json;
 use crate::error::{Error, Result};
@@ -52,6 +56,8 @@ enum Kind {
     RedisOldMasterReturns(Options),
     /// A Sentinel that slept through a failover wakes up, and is the only one
     RedisStaleSentinel(Options),
+    /// Ten thousand Celery tasks across two switchovers and a crash
+    RedisCelery(Options),
     /// The router cut off from the living master, then the master cut off from its replicas
     RedisPartition(Options),
 }
@@ -121,6 +127,7 @@ pub fn run(args: &Args) -> Result<()> {
         Kind::RedisHang(options) => perform(&redis_hang::SCRIPT, options),
         Kind::RedisOldMasterReturns(options) => perform(&redis_old_master_returns::SCRIPT, options),
         Kind::RedisStaleSentinel(options) => perform(&redis_stale_sentinel::SCRIPT, options),
+        Kind::RedisCelery(options) => perform(&redis_celery::SCRIPT, options),
         Kind::RedisPartition(options) => perform(&redis_partition::SCRIPT, options),
     }
 }

@@ -16,7 +16,7 @@ pub(super) const SCRIPT: Script = Script {
     subjects: REDIS_WITH_PEER,
     packages: [debian::REDIS, PEERS],
     order: &ORDER,
-    session_length: None,
+    session_length: Some(50),
     play,
     remark: "SIGSTOP of the master; Sentinel promotes; SIGCONT. Until Sentinel demotes it (about 10 s) the old master \
              calls itself master and takes writes, also those that lay in its sockets. misrouted_writes counts what was \

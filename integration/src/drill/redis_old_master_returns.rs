@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::redis_scene::{ORDER, RedisScene, figures};
+use super::redis_scene::{ORDER, RedisScene, add};
 use super::scene::{Blow, tell_failures};
 use super::{PEERS, REDIS_WITH_PEER, Run, Script};
 use crate::load::Load;
@@ -46,13 +46,10 @@ fn play(run: &Run) -> Result<Figures> {
     let second = if run.subject == router::REDIS { newcomer(run, &scene)? } else { Tally::default() };
     scene.watch_old_master(OLD)?;
     scene.go_on(2);
-    let facts = scene.facts(blow, aftermath)?;
-    let mut figures = figures(&facts);
-    let misrouted = facts.misrouted(&facts.tally) + facts.misrouted(&second);
-    let lost = facts.tally.lost(&facts.present) + second.lost(&facts.present);
-    figures.insert("misrouted_writes".into(), misrouted as f64);
-    figures.insert("lost_acked_writes".into(), lost as f64);
-    figures.insert("acked_by_newcomer".into(), second.acked().count() as f64);
+    let (facts, mut figures) = scene.facts(blow, aftermath)?;
+    add(&mut figures, "misrouted_writes", facts.misrouted(&second));
+    add(&mut figures, "lost_acked_writes", second.lost(&facts.present));
+    add(&mut figures, "acked_by_newcomer", second.acked().count());
     scene.close()?;
     Ok(figures)
 }

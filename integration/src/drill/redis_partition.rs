@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::facts::millis;
-use super::redis_scene::{ORDER, RedisScene, figures};
+use super::redis_scene::{ORDER, RedisScene};
 use super::scene::Blow;
 use super::{PEERS, REDIS_WITH_PEER, Run, Script};
 use crate::error::{Error, Result};
@@ -51,12 +51,11 @@ fn play(run: &Run) -> Result<Figures> {
     for _ in 0..4 {
         scene.look_at(blow.victim)?;
     }
-    let facts = scene.facts(blow, aftermath)?;
+    let (facts, mut figures) = scene.facts(blow, aftermath)?;
     heal_all(&scene)?;
     scene.close()?;
     let resumed = facts.tally.first_ack_after(first.healed).filter(|_| first.resumed);
     let resume = resumed.map_or(RESUME_TIMEOUT.as_secs_f64() * 1e3, |at| millis(first.healed, at));
-    let mut figures = figures(&facts);
     figures.insert("router_cut_resume_ms".into(), resume.round());
     figures.insert("acked_during_router_cut".into(), first.acked_meanwhile as f64);
     Ok(figures)

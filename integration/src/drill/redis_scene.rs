@@ -2,23 +2,28 @@
 //! subject. Kind: driver.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Run;
 use super::facts::{FAILED_COMMANDS, Facts, Trail};
 use super::scene::{Aftermath, Blow, Counters, Scene};
+use crate::companions::{Companions, Memories};
 use crate::direct::Watcher;
 use crate::error::Result;
 use crate::load::Load;
 use crate::load::redis::{RedisLoad, ids_on};
 use crate::peers::{HaproxyRedis, Subject};
-use crate::redis::{Cluster, ClusterOptions, Role};
+use crate::process::Spec;
+use crate::progress::say;
+use crate::redis::{Cluster, ClusterOptions, MASTER, Role};
 use crate::report::Figures;
 use crate::router::{self, RedisRouterOptions, Router};
 
 /// The figures that every drill of Redis reports, in the order in which they are read.
-pub(super) const ORDER: [&str; 13] = [
+pub(super) const ORDER: [&str; 16] = [
     FAILED_COMMANDS,
     "unknown_outcome",
     "lost_acked_writes",
@@ -30,6 +35,9 @@ pub(super) const ORDER: [&str; 13] = [
     "detect_ms",
     "promote_ms",
     "missed_messages",
+    "celery_lost",
+    "celery_twice",
+    "celery_dead",
     "held",
     "replayed",
 ];
@@ -37,13 +45,17 @@ pub(super) const ORDER: [&str; 13] = [
 const COUNTERS: Counters =
     Counters { held: "redis_router_held_total", replayed: "redis_router_replayed_total" };
 
+const SWITCHOVER: Duration = Duration::from_secs(60);
+const PROMOTION: Duration = Duration::from_secs(30);
+
 /// Sentinel lets a second master be for 8 s (four hellos) before it demotes it, and demotion erases what it took.
 const DEMOTION: Duration = Duration::from_secs(10);
 /// A drill looks at the old master's keys this often.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A scene, and what was seen on the old master.
+/// A scene with real applications in it, and what was seen on the old master.
 pub(super) struct RedisScene {
+    companions: Option<Companions>,
     scene: Scene<Cluster>,
     elsewhere: HashSet<i64>,
 }
@@ -68,21 +80,15 @@ impl RedisScene {
     pub(super) fn set(run: &Run, options: ClusterOptions) -> Result<Self> {
         let cluster = Cluster::start(&options)?;
         let folder = cluster.dir().join(router::REDIS);
-        let subject: Box<dyn Subject> = match run.subject {
-            router::REDIS => {
-                let options =
-                    RedisRouterOptions { dir: Some(folder.clone()), ..RedisRouterOptions::new(&run.router) };
-                Box::new(Router::start(&cluster, &options)?)
-            }
-            _ => Box::new(HaproxyRedis::following(&cluster)?),
-        };
+        let subject = subject(run, &cluster, &folder)?;
+        let companions = Some(Companions::start(cluster.dir(), subject.addr())?);
         let watcher = Watcher::start(&cluster)?;
         let load =
             Load::start(RedisLoad { session_length: run.session_length, ..RedisLoad::new(subject.addr()) })?;
         let (load, subject, quick) = (Some(load), Some(subject), run.quick);
         let scene = Scene { load, subject, watcher, cluster, folder, counters: COUNTERS, quick };
         scene.go_on(2);
-        Ok(Self { scene, elsewhere: HashSet::new() })
+        Ok(Self { companions, scene, elsewhere: HashSet::new() })
     }
 
     /// Lets the load run until Sentinel has demoted the old master, and notes which ids are there until then.
@@ -103,31 +109,88 @@ impl RedisScene {
         Ok(claims)
     }
 
-    /// Ends the load and gathers what was seen.
+    /// Ends the clients and gathers what was seen.
     pub(super) fn figures(&mut self, blow: Blow, aftermath: Aftermath) -> Result<Figures> {
-        Ok(figures(&self.facts(blow, aftermath)?))
+        self.facts(blow, aftermath).map(|(_, figures)| figures)
     }
 
-    /// The same before it is made into figures.
-    pub(super) fn facts(&mut self, blow: Blow, aftermath: Aftermath) -> Result<Facts> {
+    /// The same with the facts behind the figures.
+    pub(super) fn facts(&mut self, blow: Blow, aftermath: Aftermath) -> Result<(Facts, Figures)> {
         let seen = self.scene.end()?;
+        let memories = self.companions.take().map(Companions::finish).transpose()?.unwrap_or_default();
         let present = ids_on(self.scene.cluster.master()?)?;
         let trail = Trail::Elsewhere(std::mem::take(&mut self.elsewhere));
-        Ok(seen.facts(blow, aftermath, present, trail, FAILED_COMMANDS))
+        let facts = seen.facts(blow, aftermath, present, trail, FAILED_COMMANDS);
+        let mut figures = facts.figures();
+        add(&mut figures, "wrong_answers", facts.tally.wrong_answers().count());
+        add(&mut figures, "missed_messages", facts.tally.missed_messages() as usize);
+        add_memories(&mut figures, &memories);
+        Ok((facts, figures))
     }
 
     /// Stops clients, subject and servers, in this order.
     pub(super) fn close(self) -> Result<()> {
         let Scene { load, subject, watcher, cluster, .. } = self.scene;
-        drop((load, subject, watcher));
+        drop((self.companions, load, subject, watcher));
         cluster.stop()
     }
 }
 
-/// What every drill reports, and what only Redis has.
-pub(super) fn figures(facts: &Facts) -> Figures {
-    let mut figures = facts.figures();
-    figures.insert("wrong_answers".into(), facts.tally.wrong_answers().count() as f64);
-    figures.insert("missed_messages".into(), facts.tally.missed_messages() as f64);
-    figures
+/// Our router with a folder of its own, or the peer.
+pub(super) fn subject(run: &Run, cluster: &Cluster, folder: &Path) -> Result<Box<dyn Subject>> {
+    Ok(match run.subject {
+        router::REDIS => {
+            let dir = Some(folder.to_path_buf());
+            let options = RedisRouterOptions { dir, ..RedisRouterOptions::new(&run.router) };
+            Box::new(Router::start(cluster, &options)?)
+        }
+        _ => Box::new(HaproxyRedis::following(cluster)?),
+    })
+}
+
+/// A planned switchover, by our router's own command where there is one, by Sentinel's otherwise.
+pub(super) fn switch_over(run: &Run, cluster: &Cluster, admin: Option<SocketAddr>) -> Result<()> {
+    let Some(admin) = admin else { return cluster.order_failover() };
+    let command = ["switchover", MASTER, "--admin", &format!("http://{admin}")];
+    Spec::new(run.router.to_string_lossy()).args(command).output(SWITCHOVER).map(drop)
+}
+
+/// One of many failovers: planned, or a crash after which the dead master is started again. Returns when another server
+/// is master and everybody follows it.
+pub(super) fn fail_over(run: &Run, cluster: &Cluster, admin: Option<SocketAddr>, crash: bool) -> Result<()> {
+    let old = cluster.settled()?;
+    if crash {
+        old.kill_9()?;
+    } else {
+        switch_over(run, cluster, admin)?;
+    }
+    let (new, _) = cluster.promoted(old.id(), PROMOTION)?;
+    say(format_args!("{}: {} after {}", if crash { "crash" } else { "switchover" }, new.name(), old.name()));
+    if crash {
+        old.start()?;
+    }
+    cluster.settled().map(drop)
+}
+
+/// What the applications noticed counts as what the load's clients noticed.
+fn add_memories(figures: &mut Figures, (tasks, pages): &Memories) {
+    let errors = || tasks.errors.iter().chain(&pages.errors);
+    let unknown = errors().filter(|text| text.contains(UNKNOWN)).count();
+    errors().take(5).for_each(|text| say(format_args!("  an application: {text}")));
+    add(figures, FAILED_COMMANDS, errors().count() - unknown);
+    add(figures, "unknown_outcome", unknown);
+    add(figures, "wrong_answers", pages.wrong.len());
+    add(figures, "disconnected_clients", tasks.reconnects.min(1));
+    add(figures, "celery_tasks", tasks.sent);
+    add(figures, "celery_lost", tasks.lost);
+    add(figures, "celery_twice", tasks.twice);
+    add(figures, "celery_dead", usize::from(!tasks.alive));
+    add(figures, "django_turns", pages.turns as usize);
+}
+
+/// How redis-py quotes the router's answer to a command that may or may not have run.
+const UNKNOWN: &str = "UNKNOWN ";
+
+pub(super) fn add(figures: &mut Figures, name: &str, count: usize) {
+    *figures.entry(name.into()).or_default() += count as f64;
 }

@@ -1,13 +1,12 @@
 //! A planned switchover under load. Kind: driver.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::redis_scene::{ORDER, RedisScene};
+use super::redis_scene::{ORDER, RedisScene, switch_over};
 use super::scene::{Aftermath, Blow};
 use super::{PEERS, REDIS_WITH_PEER, Run, Script};
 use crate::error::{Error, Result};
-use crate::process::Spec;
-use crate::redis::{ClusterOptions, MASTER};
+use crate::redis::ClusterOptions;
 use crate::report::Figures;
 use crate::{debian, router};
 
@@ -24,11 +23,9 @@ pub(super) const SCRIPT: Script = Script {
              misrouted_writes counts what went to the wrong one.",
 };
 
-const SWITCHOVER: Duration = Duration::from_secs(60);
-
 fn play(run: &Run) -> Result<Figures> {
     let mut scene = RedisScene::set(run, ClusterOptions::default())?;
-    let (blow, aftermath) = switch_over(run, &scene)?;
+    let (blow, aftermath) = under_load(run, &scene)?;
     scene.watch_old_master(1)?;
     scene.go_on(4);
     let figures = scene.figures(blow, aftermath)?;
@@ -37,18 +34,12 @@ fn play(run: &Run) -> Result<Figures> {
 }
 
 /// The command works in the background while the clients and the watcher go on.
-fn switch_over(run: &Run, scene: &RedisScene) -> Result<(Blow, Aftermath)> {
+fn under_load(run: &Run, scene: &RedisScene) -> Result<(Blow, Aftermath)> {
     let admin = scene.subject.as_ref().and_then(|subject| subject.admin());
     let cluster = &scene.cluster;
     std::thread::scope(|scope| {
         let blow = Blow { struck: Instant::now(), victim: 1 };
-        let order = scope.spawn(move || match admin {
-            Some(admin) => Spec::new(run.router.to_string_lossy())
-                .args(["switchover", MASTER, "--admin", &format!("http://{admin}")])
-                .output(SWITCHOVER)
-                .map(drop),
-            None => cluster.order_failover(),
-        });
+        let order = scope.spawn(move || switch_over(run, cluster, admin));
         let aftermath = scene.watch(blow);
         order.join().map_err(|_| Error::new("the switchover panicked"))??;
         Ok((blow, aftermath?))

@@ -569,3 +569,6 @@ fn complain(known: &mut Option<String>, fault: &Fault, say: impl FnOnce()) {
         *known = Some(fault.words.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

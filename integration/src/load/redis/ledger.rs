@@ -15,6 +15,8 @@ pub(super) struct Proof {
 #[derive(Debug, Default)]
 pub(super) struct Counter {
     last: i64,
+    /// Acknowledged increments that no answer has shown to be gone.
+    alive: u64,
     /// Increments of unknown outcome that no answer has shown yet.
     unknown: i64,
 }
@@ -30,8 +32,12 @@ impl Counter {
         let more = value - self.last - 1;
         self.last = value;
         if more < 0 {
-            return Proof { vanished: more.unsigned_abs(), impossible: false };
+            // Between two masters a counter goes to and fro; no increment is gone twice.
+            let vanished = more.unsigned_abs().min(self.alive);
+            self.alive = self.alive - vanished + 1;
+            return Proof { vanished, impossible: false };
         }
+        self.alive += 1;
         let impossible = more > self.unknown;
         self.unknown = (self.unknown - more).max(0);
         Proof { vanished: 0, impossible }
@@ -106,6 +112,8 @@ mod tests {
         assert_eq!([1, 2, 3].map(|value| counter.acked(value)), [gone(0); 3]);
         assert_eq!(counter.acked(2), gone(2));
         assert_eq!(counter.acked(3), gone(0));
+        assert_eq!(counter.acked(100), IMPOSSIBLE);
+        assert_eq!(counter.acked(4), gone(4));
     }
 
     #[test]

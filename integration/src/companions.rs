@@ -1,0 +1,243 @@
+//! Real applications beside the load: a Celery worker with a producer of tasks, and a Django cache. Kind: driver.
+
+use crate::{
+    Context, Error, Result,
+    process::Process,
+    python,
+    redis::Account,
+    wait::{eventually, tail},
+};
+use rustix::process::Signal;
+use serde::{Deserialize, de::DeserializeOwned};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// Celery imports half of the world, on a busy machine.
+const READY: Duration = Duration::from_secs(60);
+/// A stopped client ends after its last command, which a failover may hold up.
+const END: Duration = Duration::from_secs(90);
+/// A worker that does nothing for so long has nothing to do, or is a zombie.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Celery says so when its worker has lost the broker.
+const RECONNECTS: [&str; 2] = ["Connection to broker lost", "Cannot connect to"];
+
+/// A worker and a cache beside the load of a drill, at the pace of a quiet shop.
+pub struct Companions {
+    celery: Celery,
+    django: Django,
+}
+
+/// What they remember.
+pub type Memories = (Tasks, Pages);
+
+impl Companions {
+    /// Starts both.
+    pub fn start(dir: &Path, addr: SocketAddr) -> Result<Self> {
+        Ok(Self { celery: Celery::start(dir, addr, 1_000_000, 20)?, django: Django::start(dir, addr)? })
+    }
+
+    /// Ends both.
+    pub fn finish(self) -> Result<Memories> {
+        Ok((self.celery.finish()?, self.django.finish()?))
+    }
+}
+
+/// A worker, and a producer that gives it tasks.
+pub struct Celery {
+    worker: Process,
+    producer: Process,
+    dir: PathBuf,
+}
+
+/// What the producer and the worker remember.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tasks {
+    /// Tasks that Celery said were sent.
+    pub sent: usize,
+    /// Of those, how many were never done.
+    pub lost: usize,
+    /// Tasks that were done more than once.
+    pub twice: usize,
+    /// Errors of the producer.
+    pub errors: Vec<String>,
+    /// How often the worker lost its broker.
+    pub reconnects: usize,
+    /// Whether the worker still worked at the end.
+    pub alive: bool,
+    /// The slowest sending.
+    pub slowest_ms: f64,
+}
+
+#[derive(Deserialize)]
+struct Sent {
+    sent: Vec<u64>,
+    errors: Vec<String>,
+    slowest_ms: f64,
+}
+
+impl Celery {
+    /// Starts both and waits until the worker is ready; the producer sends at most `count` tasks, `rate` a second.
+    pub fn start(dir: &Path, addr: SocketAddr, count: u64, rate: u32) -> Result<Self> {
+        let dir = dir.join("celery");
+        fs::create_dir_all(&dir).context(dir.display())?;
+        let python = python::python()?
+            .env("STACK_REDIS", url(addr))
+            .env("STACK_DONE", dir.join("done").to_string_lossy())
+            .env("C_FORCE_ROOT", "1");
+        let worker =
+            ["-m", "celery", "-A", "redis_tasks", "worker", "--concurrency", "1", "--loglevel", "INFO"];
+        let mut worker = Process::spawn(&python.clone().args(worker).log(dir.join("worker.log")))?;
+        says(&mut worker, &dir.join("worker.log"), " ready.")?;
+        let result = dir.join("sent").to_string_lossy().into_owned();
+        let producer = script("redis_producer", &[&count.to_string(), &rate.to_string(), &result]);
+        let mut producer = Process::spawn(&python.args(producer).log(dir.join("producer.log")))?;
+        says(&mut producer, &dir.join("producer.log"), "ready")?;
+        Ok(Self { worker, producer, dir })
+    }
+
+    /// How many tasks were done so far.
+    pub fn done(&self) -> usize {
+        fs::read_to_string(self.dir.join("done")).unwrap_or_default().lines().count()
+    }
+
+    /// Is the producer still sending?
+    pub fn producing(&mut self) -> bool {
+        self.producer.alive()
+    }
+
+    /// Ends the producer, lets the worker do the rest, and counts.
+    pub fn finish(mut self) -> Result<Tasks> {
+        let sent: Sent = ask(&mut self.producer, &self.dir.join("sent"), &self.dir.join("producer.log"))?;
+        let alive = self.work_off(&sent) && self.worker.alive();
+        self.worker.stop(IDLE)?;
+        let done = counts(&fs::read_to_string(self.dir.join("done")).unwrap_or_default());
+        let log = fs::read_to_string(self.dir.join("worker.log")).unwrap_or_default();
+        Ok(Tasks {
+            lost: sent.sent.iter().filter(|number| !done.contains_key(number)).count(),
+            twice: done.values().filter(|count| **count > 1).count(),
+            reconnects: log.lines().filter(|line| RECONNECTS.iter().any(|word| line.contains(word))).count(),
+            sent: sent.sent.len(),
+            errors: sent.errors,
+            slowest_ms: sent.slowest_ms,
+            alive,
+        })
+    }
+
+    /// Waits until all is done or nothing happens any more; whether anything was done at the end.
+    fn work_off(&self, sent: &Sent) -> bool {
+        let (mut seen, mut moved) = (self.done(), Instant::now());
+        while seen < sent.sent.len() && moved.elapsed() < IDLE {
+            std::thread::sleep(Duration::from_millis(50));
+            if self.done() > seen {
+                (seen, moved) = (self.done(), Instant::now());
+            }
+        }
+        sent.sent.last().is_none_or(|last| seen >= sent.sent.len() || self.did(*last))
+    }
+
+    fn did(&self, number: u64) -> bool {
+        counts(&fs::read_to_string(self.dir.join("done")).unwrap_or_default()).contains_key(&number)
+    }
+}
+
+/// A Django cache in use.
+pub struct Django {
+    process: Process,
+    dir: PathBuf,
+}
+
+/// What it remembers.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Pages {
+    /// How often it went through its commands.
+    pub turns: u64,
+    /// The exceptions that a shop would have shown as an error page.
+    pub errors: Vec<String>,
+    /// Answers that were not what was written.
+    pub wrong: Vec<String>,
+    /// The slowest turn.
+    pub slowest_ms: f64,
+}
+
+impl Django {
+    /// Starts it.
+    pub fn start(dir: &Path, addr: SocketAddr) -> Result<Self> {
+        let dir = dir.join("django");
+        fs::create_dir_all(&dir).context(dir.display())?;
+        let (url, result) = (format!("{}/3", url(addr)), dir.join("result").to_string_lossy().into_owned());
+        let log = dir.join("log");
+        let mut process =
+            Process::spawn(&python::python()?.args(script("redis_django", &[&url, &result])).log(&log))?;
+        says(&mut process, &log, "ready")?;
+        Ok(Self { process, dir })
+    }
+
+    /// Ends it and gives what it remembers.
+    pub fn finish(mut self) -> Result<Pages> {
+        ask(&mut self.process, &self.dir.join("result"), &self.dir.join("log"))
+    }
+}
+
+/// Without a database.
+fn url(addr: SocketAddr) -> String {
+    Account::APP.url(addr, 0).trim_end_matches("/0").into()
+}
+
+fn script(name: &str, args: &[&str]) -> Vec<String> {
+    ["-m", name].iter().chain(args).map(ToString::to_string).collect()
+}
+
+/// Waits for a word of a client that lives.
+fn says(process: &mut Process, log: &Path, word: &str) -> Result<()> {
+    let what = format!("{word:?} in {}", log.display());
+    eventually(READY, &what, || {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        match text.contains(word) || !process.alive() {
+            true => Ok(text.contains(word)),
+            false => Err(tail(log)),
+        }
+    })
+    .and_then(|said| {
+        if said { Ok(()) } else { Err(Error::new(format!("it ended without {what}\n{}", tail(log)))) }
+    })
+}
+
+/// SIGTERM makes a client write down what it remembers.
+fn ask<T: DeserializeOwned>(process: &mut Process, result: &Path, log: &Path) -> Result<T> {
+    process.signal(Signal::TERM)?;
+    if process.wait(END)?.is_none() {
+        return Err(Error::new(format!("no end after {} s\n{}", END.as_secs(), tail(log))));
+    }
+    let text = fs::read_to_string(result).map_err(|e| Error::new(format!("{e}\n{}", tail(log))))?;
+    serde_json::from_str(&text).map_err(|e| Error::new(format!("{}: {e}", result.display())))
+}
+
+/// How often each number was noted.
+fn counts(notes: &str) -> BTreeMap<u64, usize> {
+    let mut counts = BTreeMap::new();
+    for number in notes.lines().filter_map(|line| line.parse().ok()) {
+        *counts.entry(number).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_twice_is_seen() {
+        assert_eq!(counts("1\n2\n1\n"), BTreeMap::from([(1, 2), (2, 1)]));
+    }
+
+    #[test]
+    fn a_url_gets_its_database_later() {
+        assert_eq!(url(([127, 0, 0, 1], 10).into()), "redis://app:apppw@127.0.0.1:10");
+    }
+}

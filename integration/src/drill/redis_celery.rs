@@ -1,0 +1,87 @@
+//! Ten thousand Celery tasks across three failovers: two planned ones and, between them, a crash. Kind: driver.
+
+use std::time::{Duration, Instant};
+
+use super::redis_scene::{add, fail_over, subject};
+use super::{PEERS, REDIS_WITH_PEER, Run, Script};
+use crate::companions::Celery;
+use crate::error::{Error, Result};
+use crate::progress::say;
+use crate::redis::{Cluster, ClusterOptions};
+use crate::report::Figures;
+use crate::{debian, router};
+
+pub(super) const SCRIPT: Script = Script {
+    name: "redis-celery",
+    router: router::REDIS,
+    subjects: REDIS_WITH_PEER,
+    packages: [debian::REDIS, PEERS],
+    order: &ORDER,
+    session_length: None,
+    play,
+    remark: "A Celery worker and a producer, both as they come, through a switchover, a crash and another switchover. A \
+             task is lost if the producer was told that it was sent and it was never done. A producer that is told \
+             nothing sends again by itself, so that a task may be done twice.",
+};
+
+const ORDER: [&str; 8] = [
+    "celery_tasks",
+    "celery_lost",
+    "celery_twice",
+    "celery_errors",
+    "celery_reconnects",
+    "celery_dead",
+    "slowest_send_ms",
+    "seconds",
+];
+
+/// How many tasks, and how many of them a second: the failovers take a minute in all.
+const TASKS: (u64, u32) = (10_000, 160);
+const QUICK_TASKS: (u64, u32) = (3_000, 60);
+/// The failovers, and whether each is a crash.
+const FAILOVERS: [bool; 3] = [false, true, false];
+const PATIENCE: Duration = Duration::from_secs(300);
+
+fn play(run: &Run) -> Result<Figures> {
+    let cluster = Cluster::start(&ClusterOptions::default())?;
+    let subject = subject(run, &cluster, &cluster.dir().join(router::REDIS))?;
+    let (count, rate) = if run.quick { QUICK_TASKS } else { TASKS };
+    let mut celery = Celery::start(cluster.dir(), subject.addr(), count, rate)?;
+    let begun = Instant::now();
+    for (number, crash) in FAILOVERS.into_iter().enumerate() {
+        wait_for_tasks(&celery, 1 + number * (count as usize) / 4)?;
+        fail_over(run, &cluster, subject.admin(), crash)?;
+    }
+    while celery.producing() && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let tasks = celery.finish()?;
+    tasks.errors.iter().take(5).for_each(|text| say(format_args!("  {text}")));
+    let mut figures = Figures::new();
+    add(&mut figures, "celery_tasks", tasks.sent);
+    add(&mut figures, "celery_lost", tasks.lost);
+    add(&mut figures, "celery_twice", tasks.twice);
+    add(&mut figures, "celery_errors", tasks.errors.len());
+    add(&mut figures, "celery_reconnects", tasks.reconnects);
+    add(&mut figures, "celery_dead", usize::from(!tasks.alive));
+    add(&mut figures, "slowest_send_ms", tasks.slowest_ms as usize);
+    add(&mut figures, "seconds", begun.elapsed().as_secs() as usize);
+    drop(subject);
+    cluster.stop()?;
+    Ok(figures)
+}
+
+/// A worker that died in an earlier failover must not keep the others from happening.
+fn wait_for_tasks(celery: &Celery, count: usize) -> Result<()> {
+    let (begun, mut seen, mut moved) = (Instant::now(), 0, Instant::now());
+    while celery.done() < count && moved.elapsed() < Duration::from_secs(20) {
+        if begun.elapsed() > PATIENCE {
+            return Err(Error::new(format!("{count} tasks were not done within {PATIENCE:?}")));
+        }
+        if celery.done() > seen {
+            (seen, moved) = (celery.done(), Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
