@@ -34,6 +34,14 @@ fn the_help_names_the_flags_that_are_enough() {
 }
 
 #[test]
+fn a_sentinel_and_a_name_are_enough() {
+    let flags = ["--sentinel", "s1:26379", "--sentinel", "s2:26379", "--master", "shop", "--check"];
+    check(&flags, 0, "name = \"shop\"");
+    check(&flags, 0, "\"s2:26379\"");
+    check(&["--check"], 2, "no master is named");
+}
+
+#[test]
 fn wrong_usage_and_wrong_configuration_exit_with_2() {
     check(&["--chekc"], 2, "--check");
     check(&["--config", "/nonexistent"], 2, "can't read the configuration /nonexistent");
@@ -55,7 +63,8 @@ impl Running {
     /// Starts the binary and reads from its log where the admin endpoint listens.
     fn start(more: &[&str]) -> (Self, String) {
         let child = Command::new(BINARY)
-            .args(["--admin", "127.0.0.1:0"])
+            .args(["--admin", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
+            .args(["--sentinel", "127.0.0.1:1", "--state-dir", env!("CARGO_TARGET_TMPDIR")])
             .args(more)
             .env("REDIS_ROUTER_LOG__FORMAT", "json")
             .stderr(Stdio::piped())
@@ -129,5 +138,6 @@ fn sighup_loads_the_configuration_again_and_keeps_the_old_one_when_it_is_wrong()
     file.write_all(b"[drain]\ntimeuot = \"1s\"\n").expect("it can be written");
     running.signal(Signal::HUP);
     running.find("did you mean `timeout`?");
-    assert!(ask(&address, "GET /readyz").starts_with("HTTP/1.1 200 "));
+    assert!(ask(&address, "GET /livez").starts_with("HTTP/1.1 200 "));
+    assert!(ask(&address, "GET /readyz").starts_with("HTTP/1.1 503 "), "no master is known");
 }
