@@ -10,12 +10,10 @@ use serde_json::Value;
 use std::{
     fmt::Write,
     fs,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
-
-/// What has to be installed.
-const PACKAGES: &[&str] = &["redis-server", "redis-tools"];
 
 /// An empty server starts and answers at once; a loaded machine takes its time.
 const SOON: Duration = Duration::from_secs(20);
@@ -30,7 +28,7 @@ pub struct Args {
 
 /// Asks the server, and writes or compares the table.
 pub fn run(args: &Args) -> Result<()> {
-    debian::ensure(PACKAGES)?;
+    debian::ensure(debian::REDIS)?;
     let (path, table) = (path(), table()?);
     let old = fs::read_to_string(&path).unwrap_or_default();
     match (old == table, args.check) {
@@ -51,22 +49,47 @@ pub fn path() -> PathBuf {
 
 /// The table's text, from a server of our own that ends with this call.
 pub fn table() -> Result<String> {
-    let dir = tempfile::tempdir()?;
-    let port = free_port().to_string();
-    let server = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir"];
-    let spec = Spec::new("redis-server").args(server).args([dir.path().to_string_lossy()]);
-    let _server = Process::spawn(&spec.log(dir.path().join("log")))?;
-    let ask = |question: &[&str]| -> Result<Value> {
-        let cli = Spec::new("redis-cli").args(["-p", &port, "--json"]).args(question.iter().copied());
-        let text = cli.output(SOON)?;
-        serde_json::from_str(&text).map_err(|e| Error::new(format!("redis-cli said {text:?}: {e}")))
-    };
-    wait::eventually(SOON, "redis-server", || ask(&["ping"]).map_err(|e| e.to_string()))?;
+    let server = Scratch::start()?;
     let info = Spec::new("redis-server").args(["--version"]).output(SOON)?;
     let version = info.split_once("v=").and_then(|(_, rest)| rest.split(' ').next());
     let version = version.ok_or_else(|| Error::new(format!("redis-server says no version: {info}")))?;
-    text(version, &ask(&["command"])?, &ask(&["command", "docs"])?)
+    text(version, &server.ask(&["command"])?, &server.ask(&["command", "docs"])?)
         .ok_or_else(|| Error::new("COMMAND and COMMAND DOCS have an unknown form"))
+}
+
+/// An empty server with nothing around it: no password, no replica, no Sentinel. It ends with this value.
+#[derive(Debug)]
+pub struct Scratch {
+    port: u16,
+    _process: Process,
+    _dir: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// Starts it; returns when it answers.
+    pub fn start() -> Result<Self> {
+        let (dir, port) = (tempfile::tempdir()?, free_port());
+        let options =
+            ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"].map(String::from);
+        let spec = Spec::new("redis-server").args(options).args([dir.path().to_string_lossy()]);
+        let process = Process::spawn(&spec.log(dir.path().join("log")))?;
+        let server = Self { port, _process: process, _dir: dir };
+        wait::eventually(SOON, "redis-server", || server.ask(&["ping"]).map_err(|e| e.to_string()))?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// What it answers, as `redis-cli` writes it down.
+    fn ask(&self, question: &[&str]) -> Result<Value> {
+        let port = self.port.to_string();
+        let cli = Spec::new("redis-cli").args(["-p", &port, "--json"]).args(question.iter().copied());
+        let text = cli.output(SOON)?;
+        serde_json::from_str(&text).map_err(|e| Error::new(format!("redis-cli said {text:?}: {e}")))
+    }
 }
 
 /// None: the server's words have an unknown form.
@@ -159,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_table_is_what_the_server_says() {
-        debian::ensure(PACKAGES).unwrap();
+        debian::ensure(debian::REDIS).unwrap();
         let (path, table) = (path(), table().unwrap());
         let same = fs::read_to_string(path).unwrap() == table;
         assert!(same, "run `cargo stack commands`");

@@ -5,6 +5,7 @@ pub mod command;
 pub mod config;
 pub mod metrics;
 pub mod mux;
+pub mod observe;
 pub mod passthrough;
 pub mod router;
 pub mod server;

@@ -36,6 +36,8 @@ const SHORT_WINDOW: Duration = Duration::from_millis(450);
 /// For a case that is about latency alone.
 const LONG_WINDOW: Duration = Duration::from_millis(1500);
 const WARM: Duration = Duration::from_millis(100);
+/// A load client that is so late itself, in microseconds, measures the machine and not the subject.
+const LATE_US: u64 = 2000;
 /// Of HAProxy's maximum.
 const OFFERED: f64 = 0.7;
 
@@ -176,7 +178,15 @@ impl Bed {
 
     fn offer(&self, addr: SocketAddr, case: Case, pace: Pace) -> Result<Outcome> {
         let window = if case.kind == Kind::Full { SHORT_WINDOW } else { LONG_WINDOW };
-        Client::connect(&self.load(addr, case, pace))?.run(WARM, window)
+        let outcome = Client::connect(&self.load(addr, case, pace))?.run(WARM, window)?;
+        let late = outcome.lag.value_at_quantile(0.99);
+        if late > LATE_US {
+            say(format_args!(
+                "{}: the load client itself was {late} us late (p99): too busy a machine",
+                case.name()
+            ));
+        }
+        Ok(outcome)
     }
 
     fn alone(&self, addr: SocketAddr, case: Case, pace: Pace) -> Result<Sample> {

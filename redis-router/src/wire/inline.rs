@@ -2,7 +2,7 @@
 //!
 //! The rules are those of Redis' `sdssplitargs` (src/sds.c): words are parted by blanks; a quote may begin anywhere in a
 //! word and ends it; `"…"` knows `\n \r \t \b \a \xHH` and takes any other character behind a backslash as it is; `'…'`
-//! knows `\'` alone. A zero byte ends the line, since Redis reads it as a C string.
+//! knows `\'` alone. A zero byte is refused, of which each version of Redis makes something else.
 
 use std::iter::Peekable;
 use std::slice::Iter;
@@ -13,7 +13,10 @@ type Bytes<'a> = Peekable<Iter<'a, u8>>;
 
 /// The words of a line, whose end may be with it. A line without any is no command and gets no reply.
 pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, Violation> {
-    let end = memchr::memchr2(0, b'\n', line).unwrap_or(line.len());
+    let end = memchr::memchr2(b'\n', 0, line).unwrap_or(line.len());
+    if line.get(end) == Some(&0) {
+        return Err(Violation::Zero);
+    }
     let mut bytes = line[..end].iter().peekable();
     let mut words = Vec::new();
     loop {
@@ -157,8 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_byte_ends_the_line() {
-        check("get k\0 more", &["get", "k"]);
-        unbalanced("get \"k\0\"");
+    fn a_zero_byte_is_refused() {
+        assert_eq!(split(b"get k\0 more"), Err(Violation::Zero));
+        assert_eq!(split(b"get \"k\0\""), Err(Violation::Zero));
+        assert_eq!(split(b"get k\n\0"), Ok(vec![b"get".to_vec(), b"k".to_vec()]));
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Number {
     Unfinished,
     /// Nothing that could become one.
     Malformed,
+    /// A number and a CR, but no LF behind it.
+    Torn,
 }
 
 /// Reads the number at the front of `bytes`. One and two digits, which is what arguments and replies mostly have, are
@@ -60,7 +62,7 @@ fn any_number(bytes: &[u8]) -> Number {
 fn end(after: Option<&u8>, whole: Number) -> Number {
     match after {
         Some(b'\n') => whole,
-        Some(_) => Number::Malformed,
+        Some(_) => Number::Torn,
         None => Number::Unfinished,
     }
 }
@@ -106,8 +108,6 @@ mod tests {
             "-\r\n",
             "--1\r\n",
             "1\n",
-            "1\r1",
-            "1\r\r\n",
             "0x1\r\n",
             "1e3\r\n",
             "1\0\r\n",
@@ -115,5 +115,7 @@ mod tests {
         ] {
             check(bytes, Number::Malformed);
         }
+        check("1\r1", Number::Torn);
+        check("-12\r\r\n", Number::Torn);
     }
 }

@@ -136,6 +136,7 @@ impl ReplyFramer {
             }
             Number::Unfinished => Ok(self.carry(bytes)),
             Number::Malformed => Err(ReplyFault::Length(tag)),
+            Number::Torn => Err(ReplyFault::Line),
         }
     }
 

@@ -151,6 +151,7 @@ impl RequestFramer {
         match number(&bytes[1..]) {
             Number::Unfinished => return Ok(false),
             Number::Malformed => return Err(Violation::Multibulk),
+            Number::Torn => return Err(Violation::NoCrlf),
             Number::Whole { value, .. } if value > i64::from(limits.max_args) => {
                 return Err(Violation::multibulk(limits));
             }
@@ -198,6 +199,7 @@ impl RequestFramer {
                 self.at = (self.at + 1 + len).saturating_add(body as usize).saturating_add(2);
             }
             Number::Malformed => return Err(Violation::Bulk),
+            Number::Torn => return Err(Violation::NoCrlf),
         }
         self.left -= 1;
         self.stage = Stage::Body;
@@ -225,7 +227,8 @@ impl RequestFramer {
         }
         // One byte more than the limit tells a line that may still end from one that is too long.
         let seen = bytes.len().min(limits.max_line as usize + 1);
-        match memchr::memchr(b'\n', &bytes[self.at.min(seen)..seen]) {
+        match memchr::memchr2(b'\n', 0, &bytes[self.at.min(seen)..seen]) {
+            Some(found) if bytes[self.at + found] == 0 => Err(Violation::Zero),
             Some(found) if is_http(&bytes[..self.at + found]) => Err(Violation::Http),
             Some(found) => Ok(self.whole(self.at + found + 1, true)),
             None if seen > limits.max_line as usize => Err(Violation::BigInline),
@@ -277,7 +280,7 @@ impl<'a> Args<'a> {
         let [b'*', line @ ..] = request else { return none };
         match number(line) {
             Number::Whole { value, len } => Self { rest: &line[len..], left: value },
-            Number::Unfinished | Number::Malformed => none,
+            Number::Unfinished | Number::Malformed | Number::Torn => none,
         }
     }
 }

@@ -23,9 +23,9 @@ pub enum Violation {
     /// A longer argument than a client may send that has not authenticated.
     #[error("Protocol error: unauthenticated bulk length")]
     StrangersBulk,
-    /// An argument is not followed by CRLF. Redis doesn't look; we do, because what it skips unread could be the
-    /// beginning of a frame for somebody else.
-    #[error("Protocol error: expected CRLF after an argument")]
+    /// An argument is not followed by CRLF, or a CR by LF. Redis doesn't look; we do, because what it skips unread
+    /// could be the beginning of a frame for somebody else.
+    #[error("Protocol error: expected CRLF")]
     NoCrlf,
     /// An inline request has no end within [`Limits::max_line`].
     #[error("Protocol error: too big inline request")]
@@ -33,6 +33,10 @@ pub enum Violation {
     /// An inline request has a quote that is not closed, or closed in the middle of a word.
     #[error("Protocol error: unbalanced quotes in request")]
     Quotes,
+    /// A zero byte in an inline request. Redis 7.0 looks no further for the end of the line, and waits for ever; later
+    /// versions end the words there, and drop the rest of the line.
+    #[error("Protocol error: zero byte in inline request")]
+    Zero,
     /// An inline request where none are taken ([`Limits::inline`]).
     #[error("Protocol error: expected '*', got '{}'", printable(*.0))]
     NoInline(u8),
@@ -60,7 +64,11 @@ impl Violation {
     }
 }
 
-/// The byte as Redis shows it, except that it can't end the line.
+/// The byte as Redis shows it, CR and LF as spaces; but what no terminal shows is a question mark.
 fn printable(byte: u8) -> char {
-    if byte == b' ' || byte.is_ascii_graphic() { char::from(byte) } else { '?' }
+    match byte {
+        b'\r' | b'\n' => ' ',
+        b' '..=b'~' => char::from(byte),
+        _ => '?',
+    }
 }

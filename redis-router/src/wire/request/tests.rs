@@ -119,7 +119,8 @@ fn arrays_that_break_the_rules_are_refused() {
     violation("*01\r\n", Violation::Multibulk);
     violation("* 1\r\n", Violation::Multibulk);
     violation("*\r\n", Violation::Multibulk);
-    violation("*1\r$", Violation::Multibulk);
+    violation("*1\r$", Violation::NoCrlf);
+    violation("*1\r\n$1\r\r\n", Violation::NoCrlf);
     violation("*1\n", Violation::Multibulk);
     violation("*17\r\n", Violation::Multibulk);
     violation("*2147483648\r\n", Violation::Multibulk);
@@ -148,6 +149,7 @@ fn lines_that_break_the_rules_are_refused() {
     violation(&"x".repeat(65), Violation::BigInline);
     violation(&format!("{}\n", "x".repeat(65)), Violation::BigInline);
     whole(&format!("{}\n", "x".repeat(64)), 0);
+    violation("GET k\0\n", Violation::Zero);
     let limits = Limits { inline: false, ..LIMITS };
     assert_eq!(frame(b"PING\r\n", &limits), Err(Violation::NoInline(b'P')));
     assert!(frame(b"*1\r\n$4\r\nPING\r\n", &limits).is_ok());
