@@ -11,6 +11,7 @@ use proxy_core::tls::{ClientTlsSettings, ServerTlsSettings};
 use proxy_core::upstream::pool::Role;
 use serde::{Deserialize, Serialize};
 
+use crate::observe::KeyStyle;
 use crate::topology::{AddressMap, AllowList};
 
 /// The whole configuration.
@@ -285,11 +286,18 @@ pub struct Observe {
     pub slow_entries: usize,
     /// One of so many keys is counted for the most used ones; 0: none.
     pub sample_keys: u32,
+    /// How keys are shown, which may hold what not everybody should read.
+    pub keys: KeyStyle,
 }
 
 impl Default for Observe {
     fn default() -> Self {
-        Self { slow: Duration::from_millis(10), slow_entries: 128, sample_keys: 100 }
+        Self {
+            slow: Duration::from_millis(10),
+            slow_entries: 128,
+            sample_keys: 100,
+            keys: KeyStyle::default(),
+        }
     }
 }
 

@@ -3,21 +3,28 @@
 //! They count in plain cells, as they share a thread; a worker adds them up a few times a second.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
-use proxy_core::metrics::Registry;
+use prometheus::{HistogramVec, IntCounter, IntGauge};
+use proxy_core::metrics::{LATENCY_SECONDS, Registry};
 
-use crate::command::Class;
+use crate::command::{self, Class, Command, first_key};
+use crate::observe::{Limits, Observer, Snapshot, Subject, Told};
 use crate::session::Downstream;
+use crate::session::registry::Address;
 use crate::site::Site;
+use crate::wire::Args;
 
 /// How often a worker adds up.
 const BEAT: Duration = Duration::from_millis(100);
 
+/// So many beats lie between two looks at what a worker has noticed.
+const NOTICED_EVERY: u64 = 10;
+
 /// What one worker has counted since it last added up.
-#[derive(Default)]
 pub struct Tally {
     replayed: Cell<u64>,
     unknown: Cell<u64>,
@@ -27,7 +34,8 @@ pub struct Tally {
     violations: Cell<u64>,
     leases: Cell<u64>,
     gaps: Cell<u64>,
-    commands: [Cell<u64>; Class::ALL.len()],
+    /// What was noticed about commands.
+    observer: RefCell<Observer>,
     /// Clients that have heard something in this turn; empty between turns.
     stirred: RefCell<Vec<Rc<Downstream>>>,
 }
@@ -37,11 +45,42 @@ fn add(cell: &Cell<u64>, n: u64) {
 }
 
 impl Tally {
-    /// A reply has come to a command of this class, after so many microseconds.
+    /// Nothing is counted yet.
+    pub fn new(limits: &Limits) -> Self {
+        let zero = Cell::default;
+        Self {
+            replayed: zero(),
+            unknown: zero(),
+            expired: zero(),
+            disorders: zero(),
+            denied: zero(),
+            violations: zero(),
+            leases: zero(),
+            gaps: zero(),
+            observer: RefCell::new(Observer::new(limits, fastrand::u64(..))),
+            stirred: RefCell::default(),
+        }
+    }
+
+    /// A command is on its way.
     #[inline]
-    pub fn answered(&self, class: u16, _micros: u64) {
-        if let Some(cell) = self.commands.get(usize::from(class)) {
-            add(cell, 1);
+    pub fn used(&self, command: &Command, request: &[u8]) {
+        let keys = &mut self.observer.borrow_mut().keys;
+        if keys.samples()
+            && let Some(key) = first_key(command, Args::new(request))
+        {
+            keys.see(key);
+        }
+    }
+
+    /// A reply of so many bytes has come to this client's command, by its number, after so many microseconds.
+    #[inline]
+    pub fn answered(&self, command: u16, request: &[u8], client: &Address, micros: u64, size: usize) {
+        let Some(command) = command::all().get(usize::from(command)) else { return };
+        let observer = &mut *self.observer.borrow_mut();
+        observer.latencies.record(command::class(command), micros);
+        if observer.slow.wants(micros) || observer.big.wants(size as u64) {
+            note(observer, command, request, client, micros, size as u64);
         }
     }
 
@@ -87,6 +126,23 @@ impl Tally {
     }
 }
 
+#[cold]
+fn note(
+    observer: &mut Observer,
+    command: &Command,
+    request: &[u8],
+    client: &Address,
+    micros: u64,
+    size: u64,
+) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let key = first_key(command, Args::new(request));
+    let subject = Subject { command: command.name, key, client, at };
+    observer.slow.note(micros, &subject);
+    observer.big.note(size, &subject);
+}
+
 /// The families; clones count the same.
 #[derive(Clone)]
 pub struct Metrics {
@@ -98,7 +154,9 @@ pub struct Metrics {
     violations: IntCounter,
     leases: IntCounter,
     gaps: IntCounter,
-    commands: IntCounterVec,
+    latencies: HistogramVec,
+    /// What each worker has noticed, as of its last beat.
+    noticed: Arc<Mutex<BTreeMap<usize, Snapshot>>>,
     shared: IntGauge,
     waiting: IntGauge,
 }
@@ -125,20 +183,47 @@ impl Metrics {
             violations: counter("protocol_violations_total", "Clients whose bytes broke the protocol"),
             leases: counter("leases_total", "Times that a client was given a connection of its own"),
             gaps: counter("subscription_gaps_total", "Subscriptions re-established on another server"),
-            commands: registry.counter_vec("commands_total", "Commands answered, by class", &["class"]),
+            latencies: registry.histogram_vec(
+                "command_seconds",
+                "How long commands took on shared connections, by class",
+                &["class"],
+                LATENCY_SECONDS,
+            ),
+            noticed: Arc::default(),
             shared: registry.gauge("shared_connections", "Shared connections to servers, open or wanted"),
             waiting: registry.gauge("open_request_bytes", "Bytes of requests whose outcome is open"),
         }
     }
 }
 
+impl Metrics {
+    /// What all workers have noticed about commands, for `/status`.
+    pub fn noticed(&self) -> Told {
+        // A snapshot is whole whoever has panicked.
+        let noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
+        let merge = |mut all: Snapshot, one: &Snapshot| {
+            all.merge(one.clone());
+            all
+        };
+        noticed.values().fold(Snapshot::default(), merge).tell()
+    }
+
+    fn notice(&self, worker: usize, tally: &Tally) {
+        let snapshot = tally.observer.borrow().snapshot();
+        self.noticed.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, snapshot);
+    }
+}
+
 /// Passes a worker's numbers on for as long as it lives.
-pub async fn export(tally: Rc<Tally>, sites: Vec<Rc<Site>>, metrics: Metrics) {
+pub async fn export(worker: usize, tally: Rc<Tally>, sites: Vec<Rc<Site>>, metrics: Metrics) {
     let mut beat = tokio::time::interval(BEAT);
     let (mut shared, mut bytes) = (0, 0);
-    loop {
+    for round in 0_u64.. {
         beat.tick().await;
         pass_on(&tally, &metrics);
+        if round.is_multiple_of(NOTICED_EVERY) {
+            metrics.notice(worker, &tally);
+        }
         let census: Vec<_> = sites.iter().map(|site| site.census()).collect();
         let now = census.iter().fold((0, 0), |sum, one| (sum.0 + one.0 as i64, sum.1 + one.1 as i64));
         // Workers share the gauges, so that each moves them by its own difference.
@@ -160,7 +245,10 @@ fn pass_on(tally: &Tally, metrics: &Metrics) {
         (&tally.gaps, &metrics.gaps),
     ];
     pairs.iter().for_each(|(cell, counter)| counter.inc_by(cell.take()));
-    for (class, cell) in Class::ALL.iter().zip(&tally.commands) {
-        metrics.commands.with_label_values(&[class.name()]).inc_by(cell.take());
-    }
+    let local: Vec<_> =
+        Class::ALL.iter().map(|class| metrics.latencies.with_label_values(&[class.name()]).local()).collect();
+    tally.observer.borrow_mut().latencies.drain(|class, seconds, count| {
+        (0..count).for_each(|_| local[class as usize].observe(seconds));
+    });
+    // Dropped, the local histograms add to the shared ones.
 }

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::accept::{self, Desk, Gate};
 use crate::config::{Config, Master};
 use crate::metrics::{self, Metrics, Tally};
+use crate::observe;
 use crate::server::Dial;
 use crate::session::registry::Registry;
 use crate::site::{Common, Site};
@@ -169,6 +170,8 @@ impl Service for RedisRouter {
         self.workers = Some(workers);
         let hold = self.hold.clone();
         context.status.section("hold", move || serde_json::json!(hold.snapshot()));
+        let metrics = self.metrics.clone();
+        context.status.section("commands", move || serde_json::json!(metrics.noticed()));
         for realm in &mut self.realms {
             let latch = context.readiness.latch("a master");
             let mut topology = realm.common.topology.clone();
@@ -230,9 +233,11 @@ impl RedisRouter {
             .map(|realm| (realm.common.clone(), realm.access.clone(), realm.handle.clone()))
             .collect();
         let (guests, metrics) = (self.guests.clone(), self.metrics.clone());
+        let limits = observe_limits(&self.config.load());
         let open = move |floor: Rc<Floor>| {
-            let desk = desk(floor, &realms, guests.clone());
-            let export = metrics::export(desk.tally.clone(), desk.sites.clone(), metrics.clone());
+            let desk = desk(floor, &realms, guests.clone(), &limits);
+            let (tally, sites) = (desk.tally.clone(), desk.sites.clone());
+            let export = metrics::export(desk.floor.id, tally, sites, metrics.clone());
             tasks::spawn_session(export);
             move |Job(gate, accepted)| {
                 tasks::spawn_session(accept::serve(desk.clone(), gate, accepted));
@@ -244,8 +249,13 @@ impl RedisRouter {
     }
 }
 
-fn desk(floor: Rc<Floor>, realms: &[(Arc<Common>, Arc<Access>, Handle)], guests: Arc<Registry>) -> Rc<Desk> {
-    let tally = Rc::new(Tally::default());
+fn desk(
+    floor: Rc<Floor>,
+    realms: &[(Arc<Common>, Arc<Access>, Handle)],
+    guests: Arc<Registry>,
+    limits: &observe::Limits,
+) -> Rc<Desk> {
+    let tally = Rc::new(Tally::new(limits));
     let open = |(common, access, watcher): &(Arc<Common>, Arc<Access>, Handle)| {
         let dial = Dial {
             access: access.clone(),
@@ -373,6 +383,16 @@ fn open_state(dir: &std::path::Path, forget: bool, context: &Context) -> Result<
         tracing::warn!(dir = %dir.display(), "the last epoch is forgotten, as told");
     }
     State::open(dir, &context.registry).map_err(Error::config)
+}
+
+fn observe_limits(config: &Config) -> observe::Limits {
+    observe::Limits {
+        slow_micros: u64::try_from(config.observe.slow.as_micros()).unwrap_or(u64::MAX),
+        big_bytes: config.limits.large.as_usize() as u64,
+        entries: config.observe.slow_entries,
+        one_in: config.observe.sample_keys,
+        keys: config.observe.keys,
+    }
 }
 
 fn hold_limits(config: &Config) -> HoldLimits {

@@ -161,9 +161,10 @@ impl Mux {
         let mut ledger = self.ledger.borrow_mut();
         let mut stirred = self.site.tally.stirred();
         let now = self.site.now();
-        let course = conn.receiver.take(bytes, &mut ledger, &mut |entry, size| {
+        let course = conn.receiver.take(bytes, &mut ledger, &mut |entry, request, size| {
             if let Recipient::Client(client) = entry.payee {
-                self.site.tally.answered(entry.tag, now.saturating_sub(entry.at));
+                let micros = now.saturating_sub(entry.at);
+                self.site.tally.answered(entry.tag, request, client.peer(), micros, size);
                 if client.settle(size) {
                     stirred.push(client);
                 }

@@ -151,13 +151,15 @@ impl<P> Ledger<P> {
         front.owed == 0
     }
 
-    /// Takes the front entry out: it is settled.
+    /// Takes the front entry out: it is settled. `with` sees its request too.
     #[inline]
-    pub(super) fn settle(&mut self) -> Option<Entry<P>> {
+    pub(super) fn settle<R>(&mut self, with: impl FnOnce(Entry<P>, &[u8]) -> R) -> Option<R> {
         let entry = self.entries.pop_front()?;
-        self.start += entry.len;
+        let end = self.start + entry.len;
+        let outcome = with(entry, &self.bytes[self.start..end]);
+        self.start = end;
         self.compact();
-        Some(entry)
+        Some(outcome)
     }
 
     /// The front entry, if it has its answer already.
@@ -165,7 +167,7 @@ impl<P> Ledger<P> {
         if !matches!(self.entries.front()?.outcome, Outcome::Answered(_)) {
             return None;
         }
-        let mut entry = self.settle()?;
+        let mut entry = self.settle(|entry, _| entry)?;
         match std::mem::replace(&mut entry.outcome, Outcome::Open) {
             Outcome::Answered(answer) => Some((entry, answer)),
             _ => None,
@@ -311,7 +313,7 @@ mod tests {
         for payee in [0, 1] {
             assert_eq!(ledger.front().unwrap().payee, payee);
             assert!(ledger.frame());
-            assert_eq!(ledger.settle().unwrap().payee, payee);
+            assert_eq!(ledger.settle(|entry, _| entry).unwrap().payee, payee);
         }
         assert!(ledger.front().is_none());
         assert_eq!((ledger.unsent(), ledger.len()), (&b"get"[..], 1));
@@ -323,7 +325,7 @@ mod tests {
         ledger.enter(Entry::new(7, Nature::Write, 3, 0, 0), b"MULTI SET EXEC");
         ledger.sent(14);
         assert_eq!([ledger.frame(), ledger.frame(), ledger.frame()], [false, false, true]);
-        assert_eq!(ledger.settle().unwrap().payee, 7);
+        assert_eq!(ledger.settle(|entry, _| entry).unwrap().payee, 7);
     }
 
     #[test]
@@ -341,7 +343,7 @@ mod tests {
         let mut ledger = check_lost(&["get", "SET", "DEL"], 6, "getDEL", (1, 1));
         assert!(answered(&mut ledger).is_empty(), "the read before it has no answer yet");
         ledger.sent(3);
-        assert!(ledger.frame() && ledger.settle().is_some());
+        assert!(ledger.frame() && ledger.settle(|_, _| ()).is_some());
         assert_eq!(answered(&mut ledger), [(1, String::from_utf8_lossy(UNKNOWN).into_owned())]);
         assert_eq!(ledger.unsent(), b"DEL");
     }
@@ -372,7 +374,7 @@ mod tests {
         ledger.sent(9);
         for _ in 0..2 {
             assert!(answered(&mut ledger).is_empty());
-            assert!(ledger.frame() && ledger.settle().is_some());
+            assert!(ledger.frame() && ledger.settle(|_, _| ()).is_some());
         }
         assert_eq!(answered(&mut ledger), [(2, "+OK".to_owned())]);
     }
@@ -392,7 +394,7 @@ mod tests {
         ledger.enter_answered(Entry::new(9, Nature::Read, 1, 0, 0), b"-LOADING"[..].into());
         assert!(answered(&mut ledger).is_empty());
         ledger.sent(3);
-        assert!(ledger.frame() && ledger.settle().is_some());
+        assert!(ledger.frame() && ledger.settle(|_, _| ()).is_some());
         assert_eq!(answered(&mut ledger), [(9, "-LOADING".to_owned())]);
     }
 
@@ -405,7 +407,7 @@ mod tests {
             ledger.enter(Entry::new(0, Nature::Read, 1, 0, 0), &request);
             ledger.sent(1000);
             ledger.frame();
-            ledger.settle();
+            ledger.settle(|_, _| ());
         }
         assert!(ledger.bytes.capacity() < 4 * KEPT_BYTES, "{}", ledger.bytes.capacity());
     }

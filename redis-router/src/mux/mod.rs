@@ -27,7 +27,7 @@ use tokio::task::coop::unconstrained;
 pub use answers::{HOLD_FULL, NO_MASTER};
 pub use ledger::Nature;
 
-use crate::command::Class;
+use crate::command::CommandId;
 use crate::session::Downstream;
 use crate::site::{Lane, Site};
 use answers::refusal;
@@ -112,10 +112,17 @@ impl Mux {
 
     /// Enters a request of `client` that expects so many replies. Its bytes leave at the end of this turn.
     #[inline]
-    pub fn enter(&self, client: &Rc<Downstream>, request: &[u8], nature: Nature, replies: u32, class: Class) {
+    pub fn enter(
+        &self,
+        client: &Rc<Downstream>,
+        request: &[u8],
+        nature: Nature,
+        replies: u32,
+        command: CommandId,
+    ) {
         client.owe();
         let recipient = Recipient::Client(client.clone());
-        let entry = Entry::new(recipient, nature, replies, class as u16, self.site.now());
+        let entry = Entry::new(recipient, nature, replies, command.index() as u16, self.site.now());
         if !self.connected.get() && !self.find_room(request.len()) {
             let answer = refusal(HOLD_FULL.as_bytes(), replies);
             self.ledger.borrow_mut().enter_answered(entry, answer);

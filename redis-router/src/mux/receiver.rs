@@ -83,12 +83,13 @@ impl Receiver {
         self.torn
     }
 
-    /// Takes bytes from the server; `settled` gets each entry whose last reply has been heard.
+    /// Takes bytes from the server; `settled` gets each entry whose last reply has been heard, its request, and how large
+    /// the (rest of the) reply was.
     pub(super) fn take<P: Payee>(
         &mut self,
         fresh: &[u8],
         ledger: &mut Ledger<P>,
-        settled: &mut impl FnMut(Entry<P>, usize),
+        settled: &mut impl FnMut(Entry<P>, &[u8], usize),
     ) -> Result<Course, Disorder> {
         let mut rest = fresh;
         while !rest.is_empty() {
@@ -137,7 +138,7 @@ impl Receiver {
         kind: ReplyKind,
         bytes: &[u8],
         ledger: &mut Ledger<P>,
-        settled: &mut impl FnMut(Entry<P>, usize),
+        settled: &mut impl FnMut(Entry<P>, &[u8], usize),
     ) -> Result<(), Disorder> {
         if ledger.front().is_none() {
             return Err(Disorder::Unsolicited);
@@ -156,11 +157,15 @@ impl Receiver {
         if self.rejected && !self.torn {
             ledger.judge(answer, true);
         } else {
-            let front = ledger.settle().ok_or(Disorder::Unsolicited)?;
-            if !front.payee.hear(answer) {
+            let size = answer.len();
+            let heard = ledger.settle(|front, request| {
+                let heard = front.payee.hear(answer);
+                settled(front, request, size);
+                heard
+            });
+            if heard != Some(true) {
                 return Err(Disorder::Order);
             }
-            settled(front, answer.len());
         }
         (self.torn, self.rejected) = (false, false);
         self.forget();
@@ -250,7 +255,7 @@ mod tests {
 
         fn hears(&mut self, bytes: &[u8]) -> Result<Course, Disorder> {
             let Self { ledger, receiver, settled, .. } = self;
-            receiver.take(bytes, ledger, &mut |_, _| *settled += 1)
+            receiver.take(bytes, ledger, &mut |_, _, _| *settled += 1)
         }
 
         fn heard(&self) -> Vec<String> {

@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
+
 /// The longest key that is shown whole.
 const LONGEST: usize = 64;
 
 /// How keys are shown, which may hold what not everybody should read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KeyStyle {
     /// As they are, up to 64 bytes; what can't be printed is escaped.
     #[default]

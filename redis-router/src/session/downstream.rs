@@ -6,9 +6,12 @@ use std::task::{Context, Poll, Waker};
 
 use proxy_core::link::Link;
 
+use super::registry::Address;
+
 /// See the module. Lives in an `Rc` that the session and the ledger's entries share.
 pub struct Downstream {
     link: RefCell<Link>,
+    peer: Address,
     /// The session's task.
     waker: RefCell<Waker>,
     /// Replies that the shared connection owes.
@@ -26,10 +29,11 @@ pub struct Downstream {
 }
 
 impl Downstream {
-    /// A client that may leave `limit` bytes of replies unread.
-    pub fn new(link: Link, limit: usize) -> Self {
+    /// A client at `peer` that may leave `limit` bytes of replies unread.
+    pub fn new(link: Link, peer: Address, limit: usize) -> Self {
         Self {
             link: RefCell::new(link),
+            peer,
             waker: RefCell::new(Waker::noop().clone()),
             owed: Cell::new(0),
             wake_below: Cell::new(0),
@@ -38,6 +42,11 @@ impl Downstream {
             limit,
             largest: Cell::new(0),
         }
+    }
+
+    /// Where it came from.
+    pub fn peer(&self) -> &Address {
+        &self.peer
     }
 
     /// The session's own way to the client. Not to be held while bytes are heard or flushed.

@@ -17,7 +17,7 @@ use super::profile::Profile;
 use super::registry::{Address, Summons};
 use super::terms::Terms;
 use crate::accept::Desk;
-use crate::command::{self, Command, Route, Script};
+use crate::command::{self, Command, CommandId, Route, Script};
 use crate::metrics::Tally;
 use crate::mux::{Mux, Nature};
 use crate::site::Site;
@@ -87,10 +87,10 @@ impl Session {
     pub fn new(link: Link, visitor: Visitor, desk: &Desk, site: Rc<Site>, terms: Arc<Terms>) -> Self {
         let mux = site.mux(site.lane(terms.purpose(terms.identity.clone(), Resp::V2)));
         let now = site.now() / 1000;
-        let stay = desk.guests.enter(visitor.peer, visitor.local, now);
+        let stay = desk.guests.enter(visitor.peer.clone(), visitor.local, now);
         Self {
             profile: Box::new(Profile::new(stay)),
-            down: Rc::new(Downstream::new(link, terms.output)),
+            down: Rc::new(Downstream::new(link, visitor.peer, terms.output)),
             tally: desk.tally.clone(),
             seat: desk.floor.seat(),
             limits: terms.limits,
@@ -304,7 +304,8 @@ impl Session {
     #[inline]
     pub(super) fn enter(&self, request: &[u8], command: &Command) {
         let nature = if command.replayable() { Nature::Read } else { Nature::Write };
-        self.mux.enter(&self.down, request, nature, 1, command::class(command));
+        self.mux.enter(&self.down, request, nature, 1, command.id);
+        self.tally.used(command, request);
     }
 
     /// Whether the client has yet to log in.
@@ -329,13 +330,13 @@ impl Session {
             return Taken::Barred;
         }
         let request = &bytes[..whole.len];
-        self.mux.enter(&self.down, request, whole.nature, whole.replies, command::Class::Transaction);
+        self.mux.enter(&self.down, request, whole.nature, whole.replies, whole.end);
         Taken::Used(whole.len)
     }
 
     /// Looks ahead from `MULTI` to its `EXEC` or `DISCARD`.
     fn gather(&self, bytes: &[u8], first: Span) -> Option<Whole> {
-        let mut whole = Whole { len: first.len, replies: 1, nature: Nature::Read };
+        let mut whole = Whole { len: first.len, replies: 1, nature: Nature::Read, end: CommandId::UNKNOWN };
         let mut framer = RequestFramer::default();
         while let Ok(Framed::Whole(span)) = framer.next(&bytes[whole.len..], &self.limits) {
             let request = &bytes[whole.len..whole.len + span.len];
@@ -348,7 +349,10 @@ impl Session {
                 return None;
             }
             match command::route(command, args.clone()) {
-                Route::Local(command::Verb::Exec | command::Verb::Discard) => return Some(whole),
+                Route::Local(command::Verb::Exec | command::Verb::Discard) => {
+                    whole.end = command.id;
+                    return Some(whole);
+                }
                 Route::Shared if self.terms.refuses(command).is_none() => {
                     if let Some(script) = command.script() {
                         self.note_script(script, args);
@@ -405,4 +409,6 @@ struct Whole {
     len: usize,
     replies: u32,
     nature: Nature,
+    /// The command that ends it, by which it is counted.
+    end: CommandId,
 }
