@@ -6,6 +6,7 @@ use crate::wire::ReplyFramer;
 
 mod losses;
 mod replies;
+mod worlds;
 
 /// A request line as its array: `SET key value`.
 fn request(line: &str) -> Vec<u8> {

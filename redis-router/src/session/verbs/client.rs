@@ -1,6 +1,6 @@
 //! `CLIENT`, as far as it is about clients of the router. Kind: pure.
 
-use super::filter::{Filter, kind_of, parse_kill, parse_list};
+use super::filter::{Filter, parse_kill, parse_list};
 use super::line::{put_line, put_verbatim};
 use super::{Effect, Outcome, arity, integer, is, lossy, ok, syntax};
 use crate::command::Verb;
@@ -158,9 +158,4 @@ fn unblock(args: &[&[u8]], registry: &Registry, out: &mut Vec<u8>) -> Outcome {
     }
     put_integer(out, i64::from(blocked.is_some()));
     Ok(Effect::Answered)
-}
-
-/// What Redis calls a type of client; only two of its four come to a router.
-pub(super) fn known_kind(arg: &[u8]) -> Outcome<&'static str> {
-    kind_of(arg).ok_or_else(|| format!("ERR Unknown client type '{}'", lossy(arg)))
 }
