@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::find;
-use crate::wire::ReplyFramer;
+use crate::wire::{Args, ReplyFramer};
 
 mod losses;
 mod replies;

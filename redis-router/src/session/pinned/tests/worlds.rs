@@ -290,3 +290,73 @@ impl std::fmt::Debug for Account {
 fn whatever_happens_each_request_is_answered_once_in_order_and_truthfully() {
     (1..=2_000).for_each(run);
 }
+
+#[test]
+fn no_server_and_no_client_can_make_it_panic() {
+    const LINES: [&str; 26] = [
+        "GET a",
+        "INCR a",
+        "MULTI",
+        "EXEC",
+        "DISCARD",
+        "WATCH a",
+        "UNWATCH",
+        "SUBSCRIBE a b",
+        "UNSUBSCRIBE",
+        "PSUBSCRIBE a",
+        "PUNSUBSCRIBE x y",
+        "MONITOR",
+        "CLIENT TRACKING ON",
+        "CLIENT TRACKING OFF",
+        "CLIENT CACHING YES",
+        "CLIENT REPLY OFF",
+        "CLIENT REPLY SKIP",
+        "CLIENT REPLY ON",
+        "SELECT 1",
+        "WAIT 1 0",
+        "BLPOP q 0",
+        "CLIENT NO-EVICT on",
+        "JSON.GET a",
+        "HELLO 3",
+        "RESET",
+        "CLIENT GETREDIR",
+    ];
+    const HEADS: [&str; 14] = [
+        "",
+        "+OK/",
+        "+QUEUED/",
+        "+1.1 [",
+        ":1/",
+        "-ERR no/",
+        "-READONLY no/",
+        "-EXECABORT Transaction discarded because of: ",
+        "*3/$9/subscribe/$1/a/:1/",
+        "*3/$11/unsubscribe/$-1/:0/",
+        "*3/$7/message/",
+        "*",
+        ">3/$9/subscribe/$1/a/:1/",
+        "_/",
+    ];
+    use ReplyKind::{Error, Null, Other, Push, Simple};
+    for seed in 1..=3_000 {
+        let mut dice = Dice(seed);
+        let mut talk = Talk::new(if seed % 2 == 0 { Resp::V2 } else { Resp::V3 });
+        for _ in 0..100 {
+            match dice.below(20) {
+                0..=9 => drop(talk.order(LINES[dice.below(LINES.len() as u64) as usize])),
+                10..=17 => {
+                    let kind = [Simple, Error, Push, Null, Other][dice.below(5) as usize];
+                    let head = wire(HEADS[dice.below(HEADS.len() as u64) as usize]);
+                    talk.pinned.begin_reply(kind, &head);
+                    if dice.below(20) > 0 {
+                        talk.pinned.end_reply();
+                    }
+                    talk.pinned.answer(&mut talk.got);
+                }
+                18 => drop(talk.pinned.lost(dice.below(100) as usize, &mut talk.got)),
+                _ => talk.pinned.give_up("LOADING no", &mut talk.got),
+            }
+            let _ = (talk.pinned.is_done(), talk.pinned.may_hang_up(7), talk.pinned.redirection());
+        }
+    }
+}
