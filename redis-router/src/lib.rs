@@ -1,6 +1,7 @@
 //! redis-router: clients of Redis keep their connections through a failover. Kind: wiring.
 
 pub mod accept;
+pub mod checks;
 pub mod command;
 pub mod config;
 pub mod metrics;
@@ -11,5 +12,6 @@ pub mod router;
 pub mod server;
 pub mod session;
 pub mod site;
+pub mod switchover;
 pub mod topology;
 pub mod wire;

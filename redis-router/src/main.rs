@@ -3,5 +3,10 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    proxy_core::app::run::<redis_router::router::RedisRouter>()
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    match words.next().as_deref() {
+        Some("switchover") => redis_router::switchover::cli(std::iter::once(program).chain(words)),
+        _ => proxy_core::app::run::<redis_router::router::RedisRouter>(),
+    }
 }

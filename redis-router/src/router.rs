@@ -22,6 +22,7 @@ use proxy_core::worker::{Floor, Surroundings, Workers};
 use tokio::task::JoinHandle;
 
 use crate::accept::{self, Desk, Gate};
+use crate::checks;
 use crate::config::{Config, Master};
 use crate::metrics::{self, Metrics, Tally};
 use crate::observe;
@@ -184,6 +185,7 @@ impl Service for RedisRouter {
         }
         let told: Vec<_> =
             self.realms.iter().map(|realm| (realm.common.master.clone(), realm.handle.clone())).collect();
+        checks::offer(&context.routes, self.realms.iter().map(|realm| realm.handle.clone()).collect());
         context.status.section("topology", move || {
             told.iter().map(|(name, handle)| (name.clone(), handle.status())).collect()
         });

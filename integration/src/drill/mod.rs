@@ -137,7 +137,9 @@ fn perform(script: &Script, options: &Options) -> Result<()> {
     debian::ensure(&script.packages.concat())?;
     let router = match &options.router {
         Some(given) => given.clone(),
-        None if subjects.contains(&script.router) => router::build(script.router, Profile::Release)?,
+        None if subjects.iter().any(|subject| subject.starts_with(script.router)) => {
+            router::build(script.router, Profile::Release)?
+        }
         None => PathBuf::new(),
     };
     let report = play_all(script, options, &subjects, &router)?;

@@ -139,7 +139,7 @@ impl RedisScene {
 /// Our router with a folder of its own, or the peer.
 pub(super) fn subject(run: &Run, cluster: &Cluster, folder: &Path) -> Result<Box<dyn Subject>> {
     Ok(match run.subject {
-        router::REDIS => {
+        router::REDIS | UNASKED => {
             let dir = Some(folder.to_path_buf());
             let options = RedisRouterOptions { dir, ..RedisRouterOptions::new(&run.router) };
             Box::new(Router::start(cluster, &options)?)
@@ -148,9 +148,14 @@ pub(super) fn subject(run: &Run, cluster: &Cluster, folder: &Path) -> Result<Box
     })
 }
 
+/// Our router when somebody tells Sentinel to fail over, and the router nothing.
+pub(super) const UNASKED: &str = "redis-router-unasked";
+
 /// A planned switchover, by our router's own command where there is one, by Sentinel's otherwise.
 pub(super) fn switch_over(run: &Run, cluster: &Cluster, admin: Option<SocketAddr>) -> Result<()> {
-    let Some(admin) = admin else { return cluster.order_failover() };
+    let Some(admin) = admin.filter(|_| run.subject == router::REDIS) else {
+        return cluster.order_failover();
+    };
     let command = ["switchover", MASTER, "--admin", &format!("http://{admin}")];
     Spec::new(run.router.to_string_lossy()).args(command).output(SWITCHOVER).map(drop)
 }

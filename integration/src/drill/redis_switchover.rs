@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::redis_scene::{ORDER, RedisScene, switch_over};
+use super::redis_scene::{ORDER, RedisScene, UNASKED, switch_over};
 use super::scene::{Aftermath, Blow};
-use super::{PEERS, REDIS_WITH_PEER, Run, Script};
+use super::{PEERS, Run, Script};
 use crate::error::{Error, Result};
 use crate::redis::ClusterOptions;
 use crate::report::Figures;
@@ -13,14 +13,15 @@ use crate::{debian, router};
 pub(super) const SCRIPT: Script = Script {
     name: "redis-switchover",
     router: router::REDIS,
-    subjects: REDIS_WITH_PEER,
+    subjects: &[router::REDIS, UNASKED, "haproxy"],
     packages: [debian::REDIS, PEERS],
     order: &ORDER,
     session_length: None,
     play,
-    remark: "`redis-router switchover` for our router, SENTINEL FAILOVER for the peer, on a healthy cluster. The clock \
-             starts with the command. Until Sentinel demotes the old master (about 10 s) there are two masters, and \
-             misrouted_writes counts what went to the wrong one.",
+    remark: "`redis-router switchover` for our router, SENTINEL FAILOVER for the others, on a healthy cluster: \
+             redis-router-unasked is our router when Sentinel alone is told. The clock starts with the command. Until \
+             Sentinel demotes the old master (about 10 s) there are two masters, and misrouted_writes counts what went \
+             to the wrong one.",
 };
 
 fn play(run: &Run) -> Result<Figures> {

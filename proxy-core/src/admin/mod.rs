@@ -7,15 +7,18 @@
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /status` | a page that refreshes itself; JSON for `Accept: application/json`, `?format=json` or `/status.json` |
 //! | `POST /drain` | 202, and the process drains |
+//! | what the binary adds | `GET` to look, `POST` to act ([`Routes`]) |
 //!
 //! It asks for no password, so it belongs on loopback or a private network. It can't take the process down:
 //! few connections, one request on each, and a deadline for the whole.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -32,15 +35,18 @@ use crate::metrics::Registry;
 use crate::tasks;
 
 mod readiness;
+mod routes;
 mod status;
 
 pub use readiness::{Latch, Readiness};
+use routes::Route;
+pub use routes::{Query, Reply, Routes};
 pub use status::Status;
 
 /// Connections at a time: some scrapers and somebody's browser.
 const CONNECTIONS: usize = 64;
 
-/// How long a connection may take in all.
+/// How long a connection may take in all, beside what the binary asks for.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long to wait after an accept that failed, most often for want of file descriptors.
@@ -72,6 +78,8 @@ pub struct View {
     pub readiness: Readiness,
     /// How it stands.
     pub status: Status,
+    /// What the binary adds.
+    pub routes: Routes,
 }
 
 /// A bound endpoint that doesn't serve yet.
@@ -118,20 +126,65 @@ impl Endpoint {
 
 /// One request and its answer. Who doesn't speak HTTP or is slow is let go without a word.
 async fn converse(stream: TcpStream, view: Arc<View>) {
+    let extra = Arc::new(AtomicU64::new(0));
+    let granted = extra.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&request, &view);
-        async move { Ok::<_, std::convert::Infallible>(answer) }
+        let (view, extra) = (view.clone(), extra.clone());
+        async move { Ok::<_, std::convert::Infallible>(reply(&request, &view, &extra).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    let _ = tokio::time::timeout(DEADLINE, connection).await;
+    let mut connection = std::pin::pin!(connection);
+    if tokio::time::timeout(DEADLINE, &mut connection).await.is_err() {
+        let more = Duration::from_millis(granted.load(Relaxed));
+        let _ = tokio::time::timeout(more, connection).await;
+    }
+}
+
+/// What we answer ourselves, or what the binary has added; `extra` is how many milliseconds more it may take.
+async fn reply<B>(request: &Request<B>, view: &View, extra: &AtomicU64) -> Answer {
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    match view.routes.find(request.uri().path()) {
+        None => answer(request, view),
+        Some(Route::Look(_)) if !is_look(request) => not_allowed("GET, HEAD"),
+        Some(Route::Look(tell)) => told(tell(&query)),
+        Some(Route::Act(..)) if *request.method() != Method::POST => not_allowed("POST"),
+        Some(Route::Act(..)) if is_foreign(request) => foreign(),
+        Some(Route::Act(act, limit)) => {
+            extra.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Relaxed);
+            told(acted(act(query), limit).await)
+        }
+    }
+}
+
+/// What was begun goes on to its end, whoever has left meanwhile.
+async fn acted(act: BoxFuture<'static, Reply>, limit: Duration) -> Reply {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    tasks::spawn("admin action", async move {
+        let _ = sender.send(act.await); // nobody may be there to hear it
+    });
+    match tokio::time::timeout(limit, receiver).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(_)) => Reply::new(500, "it ended without an answer; look into the log\n"),
+        Err(_) => Reply::new(504, "it takes longer than expected, and goes on\n"),
+    }
+}
+
+fn told(reply: Reply) -> Answer {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let json = reply.text.starts_with(['{', '[']);
+    let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
+    typed(status, kind, reply.text)
+}
+
+fn is_look<B>(request: &Request<B>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
 fn answer<B>(request: &Request<B>, view: &View) -> Answer {
-    let look = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
-        "/livez" | "/readyz" | "/metrics" | "/status" | "/status.json" | "/" if !look => {
+        "/livez" | "/readyz" | "/metrics" | "/status" | "/status.json" | "/" if !is_look(request) => {
             not_allowed("GET, HEAD")
         }
         "/livez" => text(StatusCode::OK, "alive\n".into()),
@@ -140,7 +193,7 @@ fn answer<B>(request: &Request<B>, view: &View) -> Answer {
         "/status" | "/" if !wants_json(request) => page(),
         "/status" | "/status.json" | "/" => status_json(view),
         "/drain" if *request.method() != Method::POST => not_allowed("POST"),
-        "/drain" if is_foreign(request) => text(StatusCode::FORBIDDEN, "not from another site\n".into()),
+        "/drain" if is_foreign(request) => foreign(),
         "/drain" => drain(view),
         _ => text(StatusCode::NOT_FOUND, "try /livez /readyz /metrics /status, or POST /drain\n".into()),
     }
@@ -206,6 +259,10 @@ fn is_foreign<B>(request: &Request<B>) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let same = |origin: &str| origin.split_once("://").map(|(_, authority)| authority) == host;
     !origin.to_str().is_ok_and(same)
+}
+
+fn foreign() -> Answer {
+    text(StatusCode::FORBIDDEN, "not from another site\n".into())
 }
 
 fn not_allowed(allowed: &'static str) -> Answer {

@@ -18,6 +18,7 @@ async fn served() -> Served {
         registry,
         readiness: Readiness::default(),
         status: Status::default(),
+        routes: Routes::default(),
     };
     let endpoint = Endpoint::bind(([127, 0, 0, 1], 0).into()).await.expect("loopback can be bound");
     let address = endpoint.local_addr().expect("it is bound");
@@ -91,6 +92,30 @@ async fn what_is_not_there_is_told_with_what_is() {
     let served = served().await;
     served.check("GET /nothing HTTP/1.1", 404, "try /livez").await;
     served.check("POST /metrics HTTP/1.1", 405, "allow: GET, HEAD").await;
+}
+
+#[tokio::test]
+async fn a_binary_adds_what_to_look_at_and_what_to_do() {
+    let served = served().await;
+    let routes = &served.view.routes;
+    routes.look("/primary", |query| Reply::new(503, format!("{:?}", query.get("node"))));
+    routes.act("/switchover", Duration::from_secs(1), |query| {
+        Box::pin(async move { Reply::new(200, format!("{{\"to\": {:?}}}", query.get("to"))) })
+    });
+    served.check("GET /primary?node=a:1 HTTP/1.1", 503, "Some(\"a:1\")").await;
+    served.check("POST /primary HTTP/1.1", 405, "allow: GET, HEAD").await;
+    served.check("POST /switchover?to=b HTTP/1.1", 200, "application/json").await;
+    served.check("GET /switchover HTTP/1.1", 405, "allow: POST").await;
+    served.check("POST /switchover HTTP/1.1\nOrigin: http://evil.example", 403, "another site").await;
+}
+
+#[tokio::test]
+async fn what_fails_or_takes_too_long_is_told() {
+    let served = served().await;
+    served.view.routes.act("/panic", Duration::from_secs(1), |_| Box::pin(async { panic!("oh") }));
+    served.view.routes.act("/never", Duration::from_millis(1), |_| Box::pin(std::future::pending()));
+    served.check("POST /panic HTTP/1.1", 500, "look into the log").await;
+    served.check("POST /never HTTP/1.1", 504, "goes on").await;
 }
 
 #[test]

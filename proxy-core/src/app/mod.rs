@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{Endpoint, Latch, Readiness, Status, View};
+use crate::admin::{Endpoint, Latch, Readiness, Routes, Status, View};
 use crate::config::{Core, Loaded, Override, Settings, Sources};
 use crate::drain::{Drain, Phase};
 use crate::error::{Error, Kind, Result, Side};
@@ -94,14 +94,22 @@ pub struct Context {
     pub readiness: Readiness,
     /// The sections of `/status`.
     pub status: Status,
+    /// What the binary adds to the admin endpoint.
+    pub routes: Routes,
 }
 
 impl Context {
     /// The context of a process that begins now.
     pub fn new(core: Arc<Core>, name: &str, version: &str) -> Self {
         let registry = Registry::new(name, version);
-        let (drain, readiness, status) = (Drain::new(), Readiness::default(), Status::default());
-        Self { core, drain, registry, readiness, status }
+        Self {
+            core,
+            drain: Drain::new(),
+            registry,
+            readiness: Readiness::default(),
+            status: Status::default(),
+            routes: Routes::default(),
+        }
     }
 }
 
@@ -202,6 +210,7 @@ async fn open_admin<S: Service>(context: &Context) -> Result<()> {
         registry: context.registry.clone(),
         readiness: context.readiness.clone(),
         status: context.status.clone(),
+        routes: context.routes.clone(),
     };
     tracing::info!(address = %endpoint.local_addr()?, "admin endpoint listens");
     tasks::spawn_essential("admin", endpoint.serve(view), &context.drain);

@@ -48,7 +48,9 @@ impl Session {
             return Ok(());
         }
         match route {
-            Route::Local(verb) if verb != Verb::Multi => self.answer_locally(verb, request, false).await,
+            Route::Local(verb) if !matches!(verb, Verb::Multi | Verb::ClientReply) => {
+                self.answer_locally(verb, request, false).await
+            }
             Route::Shared if self.heavy == 0 && !self.is_large(command, request) => {
                 self.enter(request, command);
                 Ok(())

@@ -38,7 +38,7 @@ impl Profile {
 
     /// Shows others what has changed.
     pub fn show(&self) {
-        self.stay.guest().show(self);
+        self.stay.guest().show(&self.card);
     }
 
     /// It has selected a database.

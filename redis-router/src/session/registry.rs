@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::profile::Profile;
 use crate::wire::Resp;
 
 /// Where a client came from, and what it called.
@@ -116,8 +115,8 @@ impl Guest {
     }
 
     /// Shows a changed card.
-    pub fn show(&self, profile: &Profile) {
-        lock(&self.card).clone_from(&profile.card);
+    pub fn show(&self, card: &Card) {
+        lock(&self.card).clone_from(card);
     }
 
     /// What it is doing.

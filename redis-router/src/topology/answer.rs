@@ -10,7 +10,7 @@ use super::reply::{Reply, info_field};
 const SILENT: u64 = 3;
 
 /// What `INFO replication` says of a node; none if it is no such text.
-pub(super) fn read(info: &str, run_id: &str, at: Moment) -> Option<Observation> {
+pub(crate) fn read(info: &str, run_id: &str, at: Moment) -> Option<Observation> {
     let field = |name| info_field(info, name);
     let number = |name| field(name).and_then(|text| text.parse::<u64>().ok());
     let role = match field("role")? {

@@ -58,14 +58,19 @@ impl Access {
 
 /// Why a control connection is of no use: for the judge, and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) loss: Loss,
-    pub(super) words: String,
+pub(crate) struct Fault {
+    pub(crate) loss: Loss,
+    pub(crate) words: String,
 }
 
 impl Fault {
-    pub(super) fn new(loss: Loss, words: impl Into<String>) -> Self {
+    pub(crate) fn new(loss: Loss, words: impl Into<String>) -> Self {
         Self { loss, words: words.into() }
+    }
+
+    /// It answers, but not what it was asked.
+    pub(crate) fn unusable(words: &str) -> Self {
+        Self::new(Loss::Unusable, words)
     }
 
     fn protocol(words: impl ToString) -> Self {
@@ -93,7 +98,7 @@ impl From<std::io::Error> for Fault {
 
 /// A connection on which we are logged in.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(crate) struct Control {
     stream: Stream,
     unread: Vec<u8>,
 }
@@ -130,7 +135,7 @@ impl Control {
     }
 
     /// One command, one answer.
-    pub(super) async fn ask(&mut self, words: &[&str], patience: Duration) -> Result<Reply, Fault> {
+    pub(crate) async fn ask(&mut self, words: &[&str], patience: Duration) -> Result<Reply, Fault> {
         let mut replies = self.ask_all(&[words], patience).await?;
         replies.pop().ok_or_else(|| Fault::protocol("no answer"))
     }

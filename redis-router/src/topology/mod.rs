@@ -16,6 +16,7 @@ mod discovery;
 mod event;
 mod evidence;
 mod gauges;
+mod handle;
 pub mod judge;
 mod lag;
 pub mod observation;
@@ -23,6 +24,7 @@ mod probe;
 mod reply;
 mod roster;
 mod sentinel;
+mod settings;
 #[cfg(test)]
 mod sim;
 mod status;
@@ -34,4 +36,9 @@ pub use barrier::{Barrier, Raised};
 pub use chronicle::Switch;
 pub use control::{Access, Account};
 pub use discovery::{AddressMap, AllowList, NoPattern, Pattern};
-pub use watch::{Fence, Handle, Pace, Settings, Watcher};
+pub use handle::{Cast, Handle};
+pub use settings::{Fence, Pace, Settings};
+pub use watch::Watcher;
+
+pub(crate) use answer::read as read_info;
+pub(crate) use control::{Control, Fault};

@@ -23,7 +23,7 @@ pub(super) struct Malformed(&'static str);
 
 /// A decoded reply.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Reply(OwnedFrame);
+pub(crate) struct Reply(OwnedFrame);
 
 /// The first reply in `bytes` and its length; none while it is not whole.
 pub(super) fn decode_reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, Malformed> {
@@ -135,7 +135,7 @@ fn number(digits: &[u8]) -> Result<i64, Malformed> {
 
 impl Reply {
     /// The error that the server answered with.
-    pub(super) fn error(&self) -> Option<&str> {
+    pub(crate) fn error(&self) -> Option<&str> {
         if let OwnedFrame::Error(text) = &self.0 { Some(text) } else { None }
     }
 
@@ -145,7 +145,7 @@ impl Reply {
     }
 
     /// A string, simple or bulk.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         text(&self.0)
     }
 
@@ -166,7 +166,7 @@ impl Reply {
     }
 
     /// The value of a field, where the reply is a flat list of names and values.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let OwnedFrame::Array(items) = &self.0 else { return None };
         let mut pairs = items.chunks_exact(2);
         pairs.find(|pair| text(&pair[0]) == Some(name)).and_then(|pair| text(&pair[1]))

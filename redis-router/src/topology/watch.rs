@@ -3,7 +3,7 @@
 //! It promises: what was heard is judged the moment it comes; a loss or a doubt makes everybody look again; a verdict is
 //! applied to the nodes' endpoints before it is published; only Sentinels name nodes, within the allow-list.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use proxy_core::drain;
@@ -11,24 +11,23 @@ use proxy_core::metrics::Registry;
 use proxy_core::net::Addr;
 use proxy_core::tasks;
 use proxy_core::upstream::{Claim, Cluster, Endpoint, Publisher, Rules, Thresholds, Topology};
-use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
-use super::barrier::Barrier;
 use super::chronicle::{Chronicle, Record};
-use super::control::{Access, Fault};
+use super::control::Fault;
 use super::council::Council;
-use super::discovery::{AddressMap, AllowList};
 use super::event::{Event, Tracker};
 use super::gauges::Gauges;
+use super::handle::{Handle, Shared};
 use super::judge::judge;
 use super::lag::Yardstick;
 use super::observation::{Moment, NodeKey, Observation, Sight};
 use super::probe::{Glass, Looked, Probe};
 use super::roster::{self, Roster};
 use super::sentinel::{self, Beat, Heard, Sentinel};
+use super::settings::Settings;
 use super::status::Snapshot;
 use super::verdict::{Decision, Limits, Memory, Reign, Verdict};
 
@@ -37,110 +36,6 @@ const REPORTS: usize = 256;
 
 /// How often time alone is judged.
 const TICK: Duration = Duration::from_millis(100);
-
-/// How often to look, and how long to wait for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// Between two looks in quiet times (`probe_interval`).
-    pub calm: Duration,
-    /// Between two looks at a node that is about to be promoted (`suspect_interval`).
-    pub suspect: Duration,
-    /// How long an answer may take.
-    pub patience: Duration,
-}
-
-/// When writes are refused for want of anybody who speaks for the master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fence {
-    /// Whether to do it at all.
-    pub enabled: bool,
-    /// How long no Sentinel and no replica may be in sight before.
-    pub after: Duration,
-}
-
-/// What to watch, and how.
-pub struct Settings {
-    /// The name by which the Sentinels know the master.
-    pub master: String,
-    /// The Sentinels to begin with.
-    pub sentinels: Vec<Addr>,
-    /// How to get to the Redis nodes.
-    pub redis: Arc<Access>,
-    /// How to get to the Sentinels.
-    pub sentinel: Arc<Access>,
-    /// Which addresses Sentinels may name.
-    pub allowed: AllowList,
-    /// Under which address we reach them.
-    pub address_map: AddressMap,
-    /// How often to look.
-    pub pace: Pace,
-    /// Self-fencing.
-    pub fence: Fence,
-    /// For how long all Sentinels must agree on a master of an older epoch, which answers as one, before it is believed.
-    pub regress_after: Duration,
-    /// A replica that is further behind gets no reads; no limit if none.
-    pub max_lag: Option<Duration>,
-}
-
-impl Settings {
-    fn limits(&self) -> Limits {
-        Limits {
-            // A look may come late by its whole patience, and is still the last one.
-            expiry: self.pace.calm * 3 + self.pace.patience,
-            fence: self.fence.enabled.then_some(self.fence.after),
-            regress: self.regress_after,
-            max_lag: self.max_lag,
-        }
-    }
-}
-
-/// The ear and the mouth of the watcher, for everybody else. Cheap to clone.
-#[derive(Clone)]
-pub struct Handle {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    master: String,
-    born: Instant,
-    barrier: Barrier,
-    snapshot: Mutex<Snapshot>,
-    /// Who can be told to look again.
-    endpoints: Mutex<Vec<Arc<Endpoint>>>,
-    bells: Mutex<Vec<Arc<Notify>>>,
-}
-
-impl Handle {
-    /// Traffic met something that speaks against this node: all are looked at again, at once. Never more than a hint.
-    pub fn suspect(&self, endpoint: &Endpoint) {
-        debug!(node = %endpoint.addr(), "traffic speaks against a node");
-        endpoint.suspect();
-        self.shared.look_again();
-    }
-
-    /// The topology for `/status`.
-    pub fn status(&self) -> Value {
-        let shared = &self.shared;
-        locked(&shared.snapshot).to_json(&shared.master, shared.born.elapsed())
-    }
-
-    /// The barrier of planned failovers of this master.
-    pub fn barrier(&self) -> Barrier {
-        self.shared.barrier.clone()
-    }
-}
-
-impl Shared {
-    fn look_again(&self) {
-        locked(&self.endpoints).iter().for_each(|endpoint| endpoint.suspect());
-        locked(&self.bells).iter().for_each(|bell| bell.notify_one());
-    }
-}
-
-/// Nothing that holds one of these locks can leave half a value behind.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Reports with their senders' names, on their way to the watcher.
 struct Letters<T> {
@@ -157,7 +52,7 @@ impl<T> Letters<T> {
 
 /// The watcher of one master.
 pub struct Watcher {
-    settings: Settings,
+    settings: Arc<Settings>,
     limits: Limits,
     rules: Arc<Rules>,
     beat: Arc<Beat>,
@@ -187,23 +82,16 @@ impl Watcher {
         replicas: Arc<Cluster>,
         registry: &Registry,
     ) -> Self {
-        let born = Instant::now();
-        let shared = Shared {
-            master: settings.master.clone(),
-            born,
-            barrier: Barrier::default(),
-            snapshot: Mutex::default(),
-            endpoints: Mutex::default(),
-            bells: Mutex::default(),
-        };
+        let settings = Arc::new(settings);
+        let shared = Arc::new(Shared::new(Arc::clone(&settings), Arc::clone(&publisher)));
         Self {
             limits: settings.limits(),
             rules: Arc::new(Rules {
                 thresholds: Thresholds { rise: 1, fall: 1 },
                 slow_start: Duration::ZERO,
             }),
-            beat: Arc::new(beat(&settings, born)),
-            glass: Arc::new(glass(&settings, born)),
+            beat: Arc::new(settings.beat(shared.born())),
+            glass: Arc::new(settings.glass(shared.born())),
             memory: remembered(&publisher, &settings.master),
             gauges: Gauges::new(&settings.master, registry),
             settings,
@@ -219,13 +107,13 @@ impl Watcher {
             suspect: watch::Sender::new(true),
             said: Letters::new(),
             looked: Letters::new(),
-            shared: Arc::new(shared),
+            shared,
         }
     }
 
     /// The handle for everybody else.
     pub fn handle(&self) -> Handle {
-        Handle { shared: Arc::clone(&self.shared) }
+        self.shared.handle()
     }
 
     /// Watches until the process terminates; a drain still needs to know the master.
@@ -275,7 +163,7 @@ impl Watcher {
         let ear = tasks::spawn("sentinel events", sentinel.clone().listen());
         let mouth = tasks::spawn("sentinel", sentinel.inquire());
         self.council.add(key, configured, wake, [ear, mouth]);
-        *locked(&self.shared.bells) = self.council.bells();
+        self.shared.set_bells(self.council.bells());
     }
 
     /// Somebody names a node: it is watched from now on.
@@ -294,7 +182,7 @@ impl Watcher {
             let probe = Probe { key, endpoint: probed, glass, interest, reports };
             tasks::spawn("node probe", probe.run())
         });
-        *locked(&self.shared.endpoints) = self.roster.endpoints();
+        self.shared.set_endpoints(self.roster.endpoints());
     }
 
     /// The master of an earlier run may be the only one whom nobody else tells of.
@@ -420,19 +308,19 @@ impl Watcher {
         self.pay_attention(&verdict);
         self.forget_nodes(now);
         let switches = self.chronicle.switches().cloned().collect();
-        *locked(&self.shared.snapshot) = Snapshot {
+        self.shared.show(Snapshot {
             sentinels,
             nodes,
             candidacy,
             verdict: Some(verdict.clone()),
             switches,
             refused: self.refused.clone(),
-        };
+        });
         self.verdict = Some(verdict);
     }
 
     fn now(&self) -> Moment {
-        self.shared.born.elapsed()
+        self.shared.now()
     }
 
     /// State changes, for whoever is on call at night.
@@ -522,31 +410,8 @@ impl Watcher {
             self.gauges.forget_node(key);
         }
         if !gone.is_empty() {
-            *locked(&self.shared.endpoints) = self.roster.endpoints();
+            self.shared.set_endpoints(self.roster.endpoints());
         }
-    }
-}
-
-fn beat(settings: &Settings, born: Instant) -> Beat {
-    Beat {
-        master: settings.master.clone(),
-        access: Arc::clone(&settings.sentinel),
-        allowed: settings.allowed.clone(),
-        address_map: settings.address_map.clone(),
-        calm: settings.pace.calm,
-        patience: settings.pace.patience,
-        born,
-    }
-}
-
-fn glass(settings: &Settings, born: Instant) -> Glass {
-    Glass {
-        access: Arc::clone(&settings.redis),
-        allowed: settings.allowed.clone(),
-        calm: settings.pace.calm,
-        suspect: settings.pace.suspect,
-        patience: settings.pace.patience,
-        born,
     }
 }
 

@@ -230,16 +230,18 @@ impl Own<'_> {
         if recovery.cut {
             return Err(Ending::Upstream);
         }
+        // Said once: another attempt to go on does not say it again.
+        self.session.tally.lost(0, recovery.unknown as u64);
+        if recovery.discard {
+            self.large = Some(Large::Dropped);
+        }
         Ok(recovery)
     }
 
     fn resume(&mut self, recovery: Recovery) -> Result<(), Ending> {
         let tally = &self.session.tally;
-        tally.lost(recovery.replayed as u64, recovery.unknown as u64);
+        tally.lost(recovery.replayed as u64, 0);
         (0..recovery.resubscribed).for_each(|_| tally.gap());
-        if recovery.discard {
-            self.large = Some(Large::Dropped);
-        }
         self.order(&recovery.send);
         (self.again, self.waits) = (true, false);
         Ok(())

@@ -181,6 +181,16 @@ impl Ledger {
         self.entries.iter_mut().skip(self.turned)
     }
 
+    /// What the server has seen whole and not answered, if the last `unsent` bytes that were ordered have not left.
+    pub(super) fn under_way(&self, mut unsent: usize) -> impl Iterator<Item = &Entry> {
+        let asked = self.entries.iter().skip(self.turned).rev();
+        asked.filter(move |entry| {
+            let left = unsent == 0 && entry.whole;
+            unsent = unsent.saturating_sub(entry.len);
+            left
+        })
+    }
+
     pub(super) fn grow(&mut self, len: usize) {
         if let Some(entry) = self.entries.back_mut().filter(|entry| !entry.whole) {
             entry.len += len;

@@ -39,8 +39,9 @@ impl Pinned {
         if self.ledger.midway || self.state.is_irreplaceable() {
             return Recovery { cut: true, ..Recovery::default() };
         }
-        if self.state.tracking.is_some() && self.state.resp == Resp::V3 {
+        if self.state.tracking.is_some() && self.state.resp == Resp::V3 && !self.state.flushed {
             out.extend_from_slice(FLUSH);
+            self.state.flushed = true;
         }
         let old = self.ledger.take();
         let mut plan = Plan::new(self);
@@ -172,7 +173,8 @@ impl<'a> Plan<'a> {
         let mut writes = begun.is_some_and(|tx| tx.writes);
         let mut forgotten = begun.is_some_and(|tx| tx.forgotten);
         let mut sent = false;
-        for entry in rest {
+        // What was ours is in `begun`.
+        for entry in rest.iter().filter(|entry| entry.audience != Audience::Nobody) {
             match entry.what {
                 What::Exec => {
                     sent = !entry.not_run;

@@ -23,12 +23,10 @@ impl Pinned {
     }
 
     /// Nothing that may run only once is under way behind what was [turned away](Deliver::Replay): the connection may
-    /// be left without making an outcome unknown. The last `unsent` bytes that were ordered have not left, and must not
-    /// any more.
-    pub fn may_hang_up(&mut self, unsent: usize) -> bool {
-        self.ledger.unsend(unsent);
-        !self.ledger.behind().any(|entry| match &entry.what {
-            What::Plain | What::Unknown | What::Exec => entry.is_write() && !entry.not_run,
+    /// be left without making an outcome unknown. The last `unsent` bytes that were ordered have not left.
+    pub fn may_hang_up(&self, unsent: usize) -> bool {
+        !self.ledger.under_way(unsent).any(|entry| match &entry.what {
+            What::Plain | What::Unknown | What::Exec => entry.is_write(),
             _ => false,
         })
     }
@@ -146,6 +144,8 @@ impl Pinned {
             self.apply(entry, kind);
         } else if kind == ReplyKind::Error && entry.what.must_succeed() {
             return Deliver::Stray;
+        } else if let What::Tracking = entry.what {
+            self.state.flushed = false;
         }
         match spoiled {
             Some(answer) if audience == Audience::Client => Deliver::Instead(answer),

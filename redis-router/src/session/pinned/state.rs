@@ -118,6 +118,8 @@ pub(super) struct State {
     pub(super) monitor: bool,
     /// The request that switched it on.
     pub(super) tracking: Option<Box<[u8]>>,
+    /// The client was told to drop its cache, and has read nothing that is tracked since.
+    pub(super) flushed: bool,
     /// The request, until the next one uses it up.
     pub(super) caching: Option<Box<[u8]>>,
     /// The requests that set flags, the latest of each kind.
@@ -140,6 +142,7 @@ impl State {
             subs: Subs::default(),
             monitor: false,
             tracking: None,
+            flushed: false,
             caching: None,
             flags: Vec::new(),
             opaque: false,
@@ -193,6 +196,7 @@ impl State {
     pub(super) fn tracked(&mut self, request: Option<Box<[u8]>>) {
         self.tracking = request.filter(|request| switches_on(request));
         self.caching = None;
+        self.flushed = false;
     }
 
     /// Keeps the latest request of each kind, by its command.

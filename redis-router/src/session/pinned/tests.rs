@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::command::find;
-use crate::wire::ReplyFramer;
+use crate::wire::{Args, ReplyFramer};
 
 mod losses;
 mod replies;
+mod worlds;
 
 /// A request line as its array: `SET key value`.
 fn request(line: &str) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! `CLIENT`, as far as it is about clients of the router. Kind: pure.
 
-use super::filter::{Filter, kind_of, parse_kill, parse_list};
+use super::filter::{Filter, parse_kill, parse_list};
 use super::line::{put_line, put_verbatim};
 use super::{Effect, Outcome, arity, integer, is, lossy, ok, syntax};
 use crate::command::Verb;
@@ -25,7 +25,7 @@ pub(super) fn answer(
         Verb::ClientList => list(args, profile, registry, now, out),
         Verb::ClientKill => kill(args, profile, registry, now, out),
         Verb::ClientUnblock => unblock(args, registry, out),
-        Verb::ClientReply => reply(args).map(|()| ok(out)),
+        Verb::ClientReply => reply(args, out),
         _ => unknown(args),
     }
 }
@@ -89,10 +89,15 @@ fn set_info(args: &[&[u8]], profile: &mut Profile) -> Outcome<()> {
     Ok(())
 }
 
-/// The router's mode of replies is the session's to keep; here is only its form, and the answer to `ON`.
-fn reply(args: &[&[u8]]) -> Outcome<()> {
+/// Which replies a client wants is kept where its replies are told apart (`session/pinned.rs`); here is the form, and that
+/// only `ON` is answered.
+fn reply(args: &[&[u8]], out: &mut Vec<u8>) -> Outcome {
     arity(args, 3, "client|reply")?;
-    if ["on", "off", "skip"].iter().any(|word| is(args[2], word)) { Ok(()) } else { syntax() }
+    match args[2] {
+        mode if is(mode, "on") => Ok(ok(out)),
+        mode if is(mode, "off") || is(mode, "skip") => Ok(Effect::Answered),
+        _ => syntax(),
+    }
 }
 
 fn list(args: &[&[u8]], profile: &Profile, registry: &Registry, now: u64, out: &mut Vec<u8>) -> Outcome {
@@ -158,9 +163,4 @@ fn unblock(args: &[&[u8]], registry: &Registry, out: &mut Vec<u8>) -> Outcome {
     }
     put_integer(out, i64::from(blocked.is_some()));
     Ok(Effect::Answered)
-}
-
-/// What Redis calls a type of client; only two of its four come to a router.
-pub(super) fn known_kind(arg: &[u8]) -> Outcome<&'static str> {
-    kind_of(arg).ok_or_else(|| format!("ERR Unknown client type '{}'", lossy(arg)))
 }

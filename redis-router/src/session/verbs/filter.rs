@@ -1,6 +1,5 @@
 //! Which clients `CLIENT LIST` and `CLIENT KILL` are about. Kind: pure.
 
-use super::client::known_kind;
 use super::{Outcome, integer, is, lossy, syntax};
 use crate::session::registry::{Doing, Guest};
 
@@ -43,16 +42,17 @@ fn kind_of_guest(guest: &Guest) -> &'static str {
     if guest.doing() == Doing::Subscribed { "pubsub" } else { "normal" }
 }
 
-/// The type of this name (src/networking.c, `getClientTypeByName`).
-pub(super) fn kind_of(arg: &[u8]) -> Option<&'static str> {
-    let names = [
+/// The type of this name (src/networking.c, `getClientTypeByName`); only two of the four come to a router.
+fn kind_of(arg: &[u8]) -> Outcome<&'static str> {
+    const NAMES: [(&str, &str); 5] = [
         ("normal", "normal"),
         ("slave", "replica"),
         ("replica", "replica"),
         ("pubsub", "pubsub"),
         ("master", "master"),
     ];
-    names.into_iter().find(|(name, _)| is(arg, name)).map(|(_, kind)| kind)
+    let found = NAMES.into_iter().find(|(name, _)| is(arg, name)).map(|(_, kind)| kind);
+    found.ok_or_else(|| format!("ERR Unknown client type '{}'", lossy(arg)))
 }
 
 /// The options of `CLIENT LIST` (src/networking.c, `clientCommand`).
@@ -60,7 +60,7 @@ pub(super) fn parse_list(options: &[&[u8]]) -> Outcome<Filter> {
     match options {
         [] => Ok(Filter::default()),
         [option, kind] if is(option, "type") => {
-            Ok(Filter { kind: Some(known_kind(kind)?), ..Filter::default() })
+            Ok(Filter { kind: Some(kind_of(kind)?), ..Filter::default() })
         }
         [option, ids @ ..] if is(option, "id") && !ids.is_empty() => {
             let ids: Option<Vec<_>> = ids.iter().map(|id| integer(id)).collect();
@@ -80,7 +80,7 @@ pub(super) fn parse_kill(options: &[&[u8]]) -> Outcome<Filter> {
         let [option, value] = pair else { return syntax() };
         match () {
             () if is(option, "id") => filter.ids = Some(vec![id(value)?]),
-            () if is(option, "type") => filter.kind = Some(known_kind(value)?),
+            () if is(option, "type") => filter.kind = Some(kind_of(value)?),
             () if is(option, "addr") => filter.addr = Some(lossy(value)),
             () if is(option, "laddr") => filter.laddr = Some(lossy(value)),
             () if is(option, "user") => filter.user = Some(value.to_vec()),

@@ -270,3 +270,12 @@ fn only_who_is_blocked_is_unblocked() {
     let error = "-ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP./";
     client.check("CLIENT UNBLOCK 2 error x", error);
 }
+
+#[test]
+fn only_replies_that_are_wanted_are_promised() {
+    let mut client = Client::new();
+    client.check("CLIENT REPLY on", "+OK/");
+    client.check("CLIENT REPLY OFF", "");
+    client.check("CLIENT REPLY SKIP", "");
+    client.check("CLIENT REPLY foo", "-ERR syntax error/");
+}

@@ -9,9 +9,11 @@ use proxy_core::upstream::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use serde_json::Value;
+
 use super::*;
-use crate::topology::Account;
 use crate::topology::reply::{Reply, decode_reply, put_command};
+use crate::topology::{Access, Account, AddressMap, AllowList, Fence, Pace};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "open sesame";
