@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
-use rustix::thread::set_current_timer_slack;
+use rustix::thread::{nanosleep, set_current_timer_slack};
 use slab::Slab;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
@@ -111,14 +111,12 @@ fn count_turn() {
 }
 
 /// What a worker does when none of its tasks can go on.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no session can go on: what would be blocked waits for the kernel"
-)]
+/// No session can go on: what this blocks waits for the kernel anyway.
 fn before_wait() {
     let turns = TURNS.replace(0);
     if MODERATION.with_borrow_mut(|moderation| moderation.naps(turns)) {
-        std::thread::sleep(NAP);
+        // Woken early by a signal, it looks early.
+        let _ = nanosleep(&NAP);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::metrics::Tally;
 use crate::passthrough::{self, Passage};
 use crate::server::Identity;
 use crate::session::registry::{Address, Registry};
-use crate::session::{Session, Terms, Visitor};
+use crate::session::{House, Session, Terms, Visitor};
 use crate::site::Site;
 
 /// What a listener gives to each of its sessions.
@@ -82,7 +82,8 @@ async fn converse(
     match gate.listener.mode {
         Mode::Shared => {
             let visitor = Visitor { peer, local };
-            let session = Session::new(link, visitor, desk, site.clone(), gate.terms.clone());
+            let house = House { floor: &desk.floor, guests: &desk.guests, tally: &desk.tally };
+            let session = Session::new(link, visitor, &house, site.clone(), gate.terms.clone());
             Ok(session.run().await)
         }
         Mode::Passthrough => Ok(Box::pin(pass_through(desk, gate, site, link)).await),

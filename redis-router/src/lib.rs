@@ -1,11 +1,12 @@
 //! redis-router: clients of Redis keep their connections through a failover. Kind: wiring.
 
 pub mod accept;
+pub mod answers;
 pub mod checks;
 pub mod command;
 pub mod config;
+pub mod downstream;
 pub mod metrics;
-pub mod mux;
 pub mod observe;
 pub mod passthrough;
 pub mod router;

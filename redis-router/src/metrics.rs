@@ -2,7 +2,7 @@
 //!
 //! They count in plain cells, as they share a thread; a worker adds them up a few times a second.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,6 @@ use proxy_core::metrics::{LATENCY_SECONDS, Registry};
 
 use crate::command::{self, Class, Command, first_key};
 use crate::observe::{Limits, Observer, Snapshot, Subject, Told};
-use crate::session::Downstream;
-use crate::session::registry::Address;
-use crate::site::Site;
 use crate::wire::Args;
 
 /// How often a worker adds up.
@@ -36,8 +33,6 @@ pub struct Tally {
     gaps: Cell<u64>,
     /// What was noticed about commands.
     observer: RefCell<Observer>,
-    /// Clients that have heard something in this turn; empty between turns.
-    stirred: RefCell<Vec<Rc<Downstream>>>,
 }
 
 fn add(cell: &Cell<u64>, n: u64) {
@@ -58,7 +53,6 @@ impl Tally {
             leases: zero(),
             gaps: zero(),
             observer: RefCell::new(Observer::new(limits, fastrand::u64(..))),
-            stirred: RefCell::default(),
         }
     }
 
@@ -75,7 +69,7 @@ impl Tally {
 
     /// A reply of so many bytes has come to this client's command, by its number, after so many microseconds.
     #[inline]
-    pub fn answered(&self, command: u16, request: &[u8], client: &Address, micros: u64, size: usize) {
+    pub fn answered(&self, command: u16, request: &[u8], client: &str, micros: u64, size: usize) {
         let Some(command) = command::all().get(usize::from(command)) else { return };
         let observer = &mut *self.observer.borrow_mut();
         observer.latencies.record(command::class(command), micros);
@@ -119,26 +113,14 @@ impl Tally {
     pub fn gap(&self) {
         add(&self.gaps, 1);
     }
-
-    /// The list of clients to be written to at the end of the turn.
-    pub fn stirred(&self) -> RefMut<'_, Vec<Rc<Downstream>>> {
-        self.stirred.borrow_mut()
-    }
 }
 
 #[cold]
-fn note(
-    observer: &mut Observer,
-    command: &Command,
-    request: &[u8],
-    client: &Address,
-    micros: u64,
-    size: u64,
-) {
+fn note(observer: &mut Observer, command: &Command, request: &[u8], client: &str, micros: u64, size: u64) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     let key = first_key(command, Args::new(request));
-    let subject = Subject { command: command.name, key, client, at };
+    let subject = Subject { command: command.name, key, client: &client, at };
     observer.slow.note(micros, &subject);
     observer.big.note(size, &subject);
 }
@@ -164,25 +146,25 @@ pub struct Metrics {
 impl Metrics {
     /// Registers the families.
     pub fn new(registry: &Registry) -> Self {
-        let counter = |name, help| registry.counter(name, help);
         Self {
-            replayed: counter(
+            replayed: registry.counter(
                 "replayed_total",
                 "Commands sent anew to a master, as they had not run or only read",
             ),
-            unknown: counter(
+            unknown: registry.counter(
                 "unknown_outcome_total",
                 "Writes answered with UNKNOWN: sent to a master that was lost",
             ),
-            expired: counter("hold_expired_total", "Commands answered with LOADING: no master in time"),
-            disorders: counter(
-                "disorders_total",
-                "Shared connections given up as their replies were out of order",
-            ),
-            denied: counter("denied_total", "Commands that the router itself refused"),
-            violations: counter("protocol_violations_total", "Clients whose bytes broke the protocol"),
-            leases: counter("leases_total", "Times that a client was given a connection of its own"),
-            gaps: counter("subscription_gaps_total", "Subscriptions re-established on another server"),
+            expired: registry
+                .counter("hold_expired_total", "Commands answered with LOADING: no master in time"),
+            disorders: registry
+                .counter("disorders_total", "Shared connections given up as their replies were out of order"),
+            denied: registry.counter("denied_total", "Commands that the router itself refused"),
+            violations: registry
+                .counter("protocol_violations_total", "Clients whose bytes broke the protocol"),
+            leases: registry.counter("leases_total", "Times that a client was given a connection of its own"),
+            gaps: registry
+                .counter("subscription_gaps_total", "Subscriptions re-established on another server"),
             latencies: registry.histogram_vec(
                 "command_seconds",
                 "How long commands took on shared connections, by class",
@@ -214,8 +196,8 @@ impl Metrics {
     }
 }
 
-/// Passes a worker's numbers on for as long as it lives.
-pub async fn export(worker: usize, tally: Rc<Tally>, sites: Vec<Rc<Site>>, metrics: Metrics) {
+/// Passes a worker's numbers on for as long as it lives. `census`: its shared connections, and bytes that wait on them.
+pub async fn export(worker: usize, tally: Rc<Tally>, census: impl Fn() -> (usize, usize), metrics: Metrics) {
     let mut beat = tokio::time::interval(BEAT);
     let (mut shared, mut bytes) = (0, 0);
     for round in 0_u64.. {
@@ -224,8 +206,8 @@ pub async fn export(worker: usize, tally: Rc<Tally>, sites: Vec<Rc<Site>>, metri
         if round.is_multiple_of(NOTICED_EVERY) {
             metrics.notice(worker, &tally);
         }
-        let census: Vec<_> = sites.iter().map(|site| site.census()).collect();
-        let now = census.iter().fold((0, 0), |sum, one| (sum.0 + one.0 as i64, sum.1 + one.1 as i64));
+        let now = census();
+        let now = (now.0 as i64, now.1 as i64);
         // Workers share the gauges, so that each moves them by its own difference.
         metrics.shared.add(now.0 - shared);
         metrics.waiting.add(now.1 - bytes);

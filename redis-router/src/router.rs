@@ -239,7 +239,11 @@ impl RedisRouter {
         let open = move |floor: Rc<Floor>| {
             let desk = desk(floor, &realms, guests.clone(), &limits);
             let (tally, sites) = (desk.tally.clone(), desk.sites.clone());
-            let export = metrics::export(desk.floor.id, tally, sites, metrics.clone());
+            let census = move || {
+                let add = |sum: (usize, usize), one: (usize, usize)| (sum.0 + one.0, sum.1 + one.1);
+                sites.iter().map(|site| site.census()).fold((0, 0), add)
+            };
+            let export = metrics::export(desk.floor.id, tally, census, metrics.clone());
             tasks::spawn_session(export);
             move |Job(gate, accepted)| {
                 tasks::spawn_session(accept::serve(desk.clone(), gate, accepted));

@@ -6,10 +6,10 @@
 //! now and then, and kept up for as long as a nap finds several events. A lone client never pays for it but in
 //! one wait of [`TRIAL_EVERY`].
 
-use std::time::Duration;
+use rustix::thread::Timespec;
 
 /// How long a nap is: far below what a client notices, far above what a wake-up costs.
-pub(super) const NAP: Duration = Duration::from_micros(50);
+pub(super) const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000 };
 
 /// Sessions that must have had a turn after a nap for it to have paid.
 const WORTHWHILE: u32 = 3;

@@ -11,9 +11,8 @@ use proxy_core::upstream::Endpoint;
 use proxy_core::upstream::pool::{Connect, Failure, Role};
 use tokio::time::{Instant, timeout_at};
 
-use super::Identity;
 use super::login::{Greeting, LoginError, login};
-use crate::session::Scripts;
+use super::{Identity, Scripts};
 use crate::topology::{Access, Handle};
 use crate::wire::Resp;
 

@@ -3,7 +3,9 @@
 mod dial;
 mod identity;
 mod login;
+mod scripts;
 
 pub use dial::{Dial, Leasehold, Purpose};
 pub use identity::Identity;
 pub use login::{Greeting, LoginError};
+pub use scripts::Scripts;

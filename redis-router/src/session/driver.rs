@@ -10,17 +10,15 @@ use std::task::{Context, Poll, Waker};
 
 use proxy_core::link::Link;
 use proxy_core::session::Ending;
-use proxy_core::worker::{Pulse, Seat};
+use proxy_core::worker::{Floor, Pulse, Seat};
 
-use super::downstream::Downstream;
 use super::profile::Profile;
-use super::registry::{Address, Summons};
+use super::registry::{Address, Registry, Summons};
 use super::terms::Terms;
-use crate::accept::Desk;
 use crate::command::{self, Command, CommandId, Route, Script};
+use crate::downstream::Downstream;
 use crate::metrics::Tally;
-use crate::mux::{Mux, Nature};
-use crate::site::Site;
+use crate::site::{Mux, Nature, Site};
 use crate::wire::{Args, Framed, Limits, RequestFramer, Resp, Span, Violation};
 
 /// Replies that a client may leave unread before its further requests are not read.
@@ -35,6 +33,16 @@ pub struct Visitor {
     pub peer: Address,
     /// Ours.
     pub local: Address,
+}
+
+/// Where it has come to.
+pub struct House<'a> {
+    /// The worker.
+    pub floor: &'a Rc<Floor>,
+    /// All clients of the process.
+    pub guests: &'a Arc<Registry>,
+    /// What the worker has met.
+    pub tally: &'a Rc<Tally>,
 }
 
 /// One client.
@@ -84,15 +92,15 @@ enum Taken {
 
 impl Session {
     /// A session of a client that has come in.
-    pub fn new(link: Link, visitor: Visitor, desk: &Desk, site: Rc<Site>, terms: Arc<Terms>) -> Self {
+    pub fn new(link: Link, visitor: Visitor, house: &House<'_>, site: Rc<Site>, terms: Arc<Terms>) -> Self {
         let mux = site.mux(site.lane(terms.purpose(terms.identity.clone(), Resp::V2)));
         let now = site.now() / 1000;
-        let stay = desk.guests.enter(visitor.peer.clone(), visitor.local, now);
+        let stay = house.guests.enter(visitor.peer.clone(), visitor.local, now);
         Self {
             profile: Box::new(Profile::new(stay)),
-            down: Rc::new(Downstream::new(link, visitor.peer, terms.output)),
-            tally: desk.tally.clone(),
-            seat: desk.floor.seat(),
+            down: Rc::new(Downstream::new(link, visitor.peer.to_string().into(), terms.output)),
+            tally: house.tally.clone(),
+            seat: house.floor.seat(),
             limits: terms.limits,
             stranger: terms.checks_logins(),
             site,

@@ -2,17 +2,13 @@
 
 mod aside;
 pub mod doomed;
-mod downstream;
 mod driver;
 mod own;
 pub mod pinned;
 pub mod profile;
 pub mod registry;
-mod scripts;
 mod terms;
 pub mod verbs;
 
-pub use downstream::Downstream;
-pub use driver::{Session, Visitor};
-pub use scripts::Scripts;
+pub use driver::{House, Session, Visitor};
 pub use terms::Terms;

@@ -25,7 +25,7 @@ mod state;
 mod tests;
 
 pub use ledger::DEPTH;
-pub use lost::{TOO_LARGE, UNKNOWN};
+pub use lost::TOO_LARGE;
 pub use proof::{is_forced, proves_not_run};
 pub use state::REMEMBERED;
 

@@ -15,13 +15,10 @@ use std::collections::VecDeque;
 use super::ledger::{Audience, Entry, What};
 use super::state::{Family, State, Tx};
 use super::{Pinned, Recovery};
+use crate::answers::UNKNOWN;
 use crate::session::doomed::{Doomed, Fate};
 use crate::wire::Resp;
 use crate::wire::build::{put_array_header, put_error, put_integer, put_request, put_simple};
-
-/// What a client is told whose write may have run or not. Its connection lives on.
-pub const UNKNOWN: &str =
-    "UNKNOWN the connection to Redis was lost while the command was under way: it may have run, or not";
 
 /// What a client is told whose request did not run, and was too large to be kept for another time. Clients know the
 /// code: they try again.

@@ -11,11 +11,10 @@ use proxy_core::backoff::Backoff;
 use proxy_core::upstream::Endpoint;
 use tokio::time::{Instant, sleep};
 
-use super::answers::{NO_MASTER, refusal};
 use super::carry::Loss;
 use super::{Mux, Recipient};
+use crate::answers::{NO_MASTER, UNKNOWN, refusal};
 use crate::server::LoginError;
-use crate::session::pinned::UNKNOWN;
 
 /// The pause after a first failed attempt to connect, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));

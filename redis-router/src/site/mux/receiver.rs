@@ -208,7 +208,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::mux::ledger::Nature;
+    use crate::site::mux::ledger::Nature;
 
     /// Hears everything, or is a canary that insists on its word.
     struct Ear {

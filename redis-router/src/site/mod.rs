@@ -1,5 +1,7 @@
 //! One master as one worker sees it: its topology, the shared connections, the pools to lease from. Kind: driver.
 
+mod mux;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,10 +20,12 @@ use proxy_core::worker::Floor;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::answers::{HOLD_FULL, NO_MASTER};
+use crate::downstream::Downstream;
 use crate::metrics::Tally;
-use crate::mux::{HOLD_FULL, Mux, NO_MASTER};
 use crate::server::{Dial, Greeting, Leasehold, LoginError, Purpose};
 use crate::topology::Barrier;
+pub use mux::{Mux, Nature};
 
 /// How often shared connections are looked after: entries that have waited too long, connections that nobody uses.
 const BEAT: Duration = Duration::from_millis(50);
@@ -60,6 +64,8 @@ pub struct Site {
     floor: Rc<Floor>,
     start: Instant,
     next_lane: Cell<usize>,
+    /// Clients that have heard something in this turn; empty between turns.
+    stirred: RefCell<Vec<Rc<Downstream>>>,
     /// Logins that a server took, and when.
     logins: RefCell<HashMap<Purpose, (u64, Greeting)>>,
     /// Sessions that wait for the barrier to fall.
@@ -89,6 +95,7 @@ impl Site {
             floor,
             start: Instant::now(),
             next_lane: Cell::new(0),
+            stirred: RefCell::default(),
             logins: RefCell::default(),
             barred: RefCell::default(),
         });

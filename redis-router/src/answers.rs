@@ -1,4 +1,9 @@
-//! What the router itself answers to requests on a shared connection. Kind: pure.
+//! What the router itself answers to commands that no server could answer. Kind: pure.
+
+/// The truth about a write that was sent to a server which then was lost; the client's connection lives on. The code is
+/// our own: no client takes it for an error that it may answer with a retry of its own.
+pub const UNKNOWN: &str =
+    "UNKNOWN the connection to Redis was lost while the command was under way: it may have run, or not";
 
 /// No master could be reached in time; nothing was sent. Clients know the code as one that passes.
 pub const NO_MASTER: &str =
@@ -9,7 +14,7 @@ pub const HOLD_FULL: &str =
     "-LOADING too many commands wait for a Redis master; the command was not sent, try again\r\n";
 
 /// `error` as the answer to a request that expects so many replies: to a whole transaction, as its EXEC's.
-pub(super) fn refusal(error: &[u8], replies: u32) -> Box<[u8]> {
+pub fn refusal(error: &[u8], replies: u32) -> Box<[u8]> {
     let mut answer = Vec::with_capacity(error.len());
     for i in 1..replies {
         answer.extend_from_slice(if i == 1 { b"+OK\r\n" } else { b"+QUEUED\r\n" });

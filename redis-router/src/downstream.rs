@@ -6,12 +6,10 @@ use std::task::{Context, Poll, Waker};
 
 use proxy_core::link::Link;
 
-use super::registry::Address;
-
 /// See the module. Lives in an `Rc` that the session and the ledger's entries share.
 pub struct Downstream {
     link: RefCell<Link>,
-    peer: Address,
+    peer: Box<str>,
     /// The session's task.
     waker: RefCell<Waker>,
     /// Replies that the shared connection owes.
@@ -30,7 +28,7 @@ pub struct Downstream {
 
 impl Downstream {
     /// A client at `peer` that may leave `limit` bytes of replies unread.
-    pub fn new(link: Link, peer: Address, limit: usize) -> Self {
+    pub fn new(link: Link, peer: Box<str>, limit: usize) -> Self {
         Self {
             link: RefCell::new(link),
             peer,
@@ -45,7 +43,7 @@ impl Downstream {
     }
 
     /// Where it came from.
-    pub fn peer(&self) -> &Address {
+    pub fn peer(&self) -> &str {
         &self.peer
     }
 

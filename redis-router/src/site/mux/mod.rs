@@ -9,7 +9,6 @@
 //! It outlives its connection: while there is none, requests wait in the ledger (within the hold's limits), and the
 //! next connection goes on from there. What became of those that were under way the ledger tells.
 
-mod answers;
 mod carry;
 mod ledger;
 mod life;
@@ -24,13 +23,12 @@ use proxy_core::tasks;
 use proxy_core::upstream::Held;
 use tokio::task::coop::unconstrained;
 
-pub use answers::{HOLD_FULL, NO_MASTER};
 pub use ledger::Nature;
 
+use crate::answers::{HOLD_FULL, refusal};
 use crate::command::CommandId;
-use crate::session::Downstream;
+use crate::downstream::Downstream;
 use crate::site::{Lane, Site};
-use answers::refusal;
 use ledger::{Entry, Ledger};
 use receiver::Payee;
 

@@ -159,7 +159,7 @@ impl Mux {
     #[inline]
     fn give_out(&self, conn: &mut Conn, bytes: &[u8]) -> Result<Course, Disorder> {
         let mut ledger = self.ledger.borrow_mut();
-        let mut stirred = self.site.tally.stirred();
+        let mut stirred = self.site.stirred.borrow_mut();
         let now = self.site.now();
         let course = conn.receiver.take(bytes, &mut ledger, &mut |entry, request, size| {
             if let Recipient::Client(client) = entry.payee {
