@@ -14,6 +14,7 @@ def client(**options):
 
 r = client(client_name="shop")
 assert r.ping()
+assert r.client_getname() == "shop"
 assert r.execute_command("ACL", "WHOAMI") == "app"
 
 # Pipelines, with and without a transaction, in order.

@@ -19,9 +19,10 @@ use std::{
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// A cluster with the reference deployment's two Sentinels, and a router.
+/// A cluster with the reference deployment's two Sentinels, which have a password, and a router.
 fn stage() -> Result<(Cluster, Router)> {
-    let cluster = Cluster::start(&ClusterOptions { sentinels: 2, ..ClusterOptions::default() })?;
+    let options = ClusterOptions { sentinels: 2, sentinel_password: true, ..ClusterOptions::default() };
+    let cluster = Cluster::start(&options)?;
     let router = Router::start(&cluster, &RedisRouterOptions::new(&router::binary(router::REDIS)?))?;
     Ok((cluster, router))
 }

@@ -112,19 +112,10 @@ pub(super) fn millis(from: Instant, to: Instant) -> f64 {
     to.saturating_duration_since(from).as_secs_f64() * 1e3
 }
 
-/// One line for the one who waits.
-pub(super) fn summary(subject: &str, figures: &Figures) -> String {
-    let value = |name: &str| figures.get(name).copied().unwrap_or_default();
-    format!(
-        "{subject}: {} lost, {} misrouted, {} disconnected, {} failed, {} unknown; promoted after {:.0} ms, resumed {:.0} ms later",
-        value("lost_acked_writes"),
-        value("misrouted_writes"),
-        value("disconnected_clients"),
-        value(FAILED_STATEMENTS) + value(FAILED_COMMANDS),
-        value("unknown_outcome"),
-        value("promote_ms"),
-        value("resume_after_promotion_ms")
-    )
+/// One line for the one who waits: what is read first.
+pub(super) fn summary(subject: &str, figures: &Figures, order: &[&str]) -> String {
+    let first = order.iter().filter_map(|name| Some(format!("{name} {}", figures.get(*name)?))).take(8);
+    format!("{subject}: {}", first.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -185,6 +176,12 @@ mod tests {
     #[test]
     fn an_ack_of_the_old_primary_after_the_promotion_is_misrouted() {
         check(&facts(&[(1, 3500, "00000001")]), "misrouted_writes", 1.0);
+    }
+
+    #[test]
+    fn a_summary_tells_what_is_read_first() {
+        let figures = Figures::from([figure("b", 2.0), figure("a", 1.25), figure("c", 3.0)]);
+        assert_eq!(summary("x", &figures, &["a", "missing", "b"]), "x: a 1.3, b 2");
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn play_all(
                 quick: options.quick,
             };
             let figures = (script.play)(&run)?;
-            say(facts::summary(subject, &figures));
+            say(facts::summary(subject, &figures, script.order));
             if subject == script.router {
                 report.ours.push(figures);
             } else {

@@ -15,6 +15,9 @@ impl Account {
     /// The workload of benches and drills, an ACL user; also who the router is to Redis.
     pub const APP: Self = Self { user: "app", password: "apppw" };
 
+    /// Who a client of a Sentinel is, where the Sentinels have a password.
+    pub const SENTINEL: Self = Self { user: "default", password: "sentinelpw" };
+
     /// `AUTH` for it.
     pub fn auth(&self) -> [&'static str; 3] {
         ["AUTH", self.user, self.password]

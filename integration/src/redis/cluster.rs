@@ -2,7 +2,7 @@
 
 use super::{
     Account, Node, Role, Sentinel, View,
-    files::{self, Timings, Tls},
+    files::{self, Timings, Tls, Watch},
     server::{Plan, Server},
 };
 use crate::{
@@ -40,6 +40,8 @@ pub struct ClusterOptions {
     pub timings: Timings,
     /// Ports for TLS beside the plain ones.
     pub tls: bool,
+    /// A password for the Sentinels, too.
+    pub sentinel_password: bool,
     /// Every server, with the Sentinel of its number, in a network namespace of its own (root only).
     pub namespaces: bool,
 }
@@ -53,6 +55,7 @@ impl Default for ClusterOptions {
             base_ports: None,
             timings: Timings::default(),
             tls: false,
+            sentinel_password: false,
             namespaces: false,
         }
     }
@@ -247,10 +250,11 @@ impl Site<'_> {
             Some(base) => local(base + u16::try_from(id).unwrap_or(1) - 1),
             None => addr(home, port, self.net, None),
         };
-        let plan = self.plan(format!("s{id}"), "redis-sentinel", home, addr, None);
-        let quorum = self.options.sentinels / 2 + 1;
-        let (timings, tls) = (self.options.timings, self.tls(&plan));
-        let configuration = files::sentinel(&plan.dir, addr, self.first, quorum, timings, tls);
+        let who = self.options.sentinel_password.then_some(Account::SENTINEL);
+        let plan = self.plan(format!("s{id}"), "redis-sentinel", home, addr, who);
+        let (quorum, timings) = (self.options.sentinels / 2 + 1, self.options.timings);
+        let watch = Watch { master: self.first, quorum, timings, who };
+        let configuration = files::sentinel(&plan.dir, addr, &watch, self.tls(&plan));
         Server::lay_out(plan, &configuration).map(Sentinel::new)
     }
 

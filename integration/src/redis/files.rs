@@ -53,23 +53,30 @@ latency-tracking no
     text
 }
 
+/// What a Sentinel watches, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch {
+    /// The first master.
+    pub master: SocketAddr,
+    /// How many Sentinels must agree that it is down.
+    pub quorum: usize,
+    /// What they wait for.
+    pub timings: Timings,
+    /// What clients, and the other Sentinels, prove.
+    pub who: Option<Account>,
+}
+
 /// `sentinel.conf`. Sentinel writes it anew while it runs.
-pub fn sentinel(
-    dir: &Path,
-    addr: SocketAddr,
-    master: SocketAddr,
-    quorum: usize,
-    timings: Timings,
-    tls: Option<Tls<'_>>,
-) -> String {
-    let Timings { down_after, failover_timeout } = timings;
+pub fn sentinel(dir: &Path, addr: SocketAddr, watch: &Watch, tls: Option<Tls<'_>>) -> String {
+    let Watch { master, quorum, timings: Timings { down_after, failover_timeout }, who } = watch;
+    let password = who.map(|who| format!("requirepass {}\n", who.password)).unwrap_or_default();
     format!(
         "{}sentinel monitor {MASTER} {} {} {quorum}
 sentinel auth-pass {MASTER} {}
 sentinel down-after-milliseconds {MASTER} {}
 sentinel failover-timeout {MASTER} {}
 sentinel parallel-syncs {MASTER} 1
-",
+{password}",
         common(dir, addr, tls),
         master.ip(),
         master.port(),
@@ -118,7 +125,8 @@ mod tests {
 
     #[test]
     fn sentinel_gets_its_times_in_milliseconds() {
-        let text = sentinel(Path::new("/d"), addr(9), addr(1), 2, Timings::default(), None);
+        let watch = Watch { master: addr(1), quorum: 2, timings: Timings::default(), who: None };
+        let text = sentinel(Path::new("/d"), addr(9), &watch, None);
         assert!(
             text.contains("monitor mymaster 127.0.0.1 1 2\n")
                 && text.contains("milliseconds mymaster 1000\n")

@@ -107,6 +107,11 @@ impl Server {
         self.plan.tls
     }
 
+    /// Who may look at it; none: anybody.
+    pub fn who(&self) -> Option<Account> {
+        self.plan.who
+    }
+
     /// The program's log.
     pub fn log(&self) -> PathBuf {
         self.plan.dir.join("log")

@@ -73,6 +73,7 @@ impl Setup for RedisRouterOptions {
 
     fn configure(&self, cluster: &Cluster, site: &Site<'_>) -> Result<String> {
         place::secret(&site.dir.join("app.password"), Account::APP.password)?;
+        place::secret(&site.dir.join("sentinel.password"), Account::SENTINEL.password)?;
         Ok(config(self, cluster, site))
     }
 }
@@ -82,6 +83,9 @@ fn config(options: &RedisRouterOptions, cluster: &Cluster, site: &Site<'_>) -> S
     let RedisRouterOptions { workers, mode, listener, master, extra, .. } = options;
     let sentinels: Vec<String> = cluster.sentinels().iter().map(|s| s.addr().to_string()).collect();
     let (dir, user) = (dir.display(), Account::APP.user);
+    let guarded = cluster.sentinels().iter().any(|sentinel| sentinel.who().is_some());
+    let login =
+        if guarded { format!("sentinel_password_file = \"{dir}/sentinel.password\"") } else { String::new() };
     format!(
         r#"workers = {workers}
 state_dir = "{dir}/state"
@@ -97,6 +101,7 @@ name = "{MASTER}"
 sentinels = {sentinels:?}
 user = "{user}"
 password_file = "{dir}/app.password"
+{login}
 {master}
 {extra}"#
     )
