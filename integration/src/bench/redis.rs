@@ -44,6 +44,8 @@ const OFFERED: f64 = 0.7;
 /// The value that the reader of big values reads.
 const BIG_KEY: &str = "big";
 const BIG: usize = 10 * 1024 * 1024;
+/// How many of them it reads: the same through all, or whoever serves it faster would serve the others worse.
+const BIG_PER_S: f64 = 10.0;
 
 /// Runs the whole bench and reports.
 pub fn run(options: &Options) -> Result<()> {
@@ -206,10 +208,11 @@ impl Bed {
         Ok(with_latency(Sample::default(), &self.offer(addr, case, pace)?))
     }
 
-    /// Small values beside one reader of big ones, who reads one after the other.
+    /// Small values beside one reader of big ones.
     fn beside_big(&self, addr: SocketAddr, case: Case) -> Result<Sample> {
         let small = self.load(addr, case, Pace::Closed);
-        let big = Load { connections: 1, key: BIG_KEY.into(), size: BIG, ..small.clone() };
+        let pace = Pace::Open(BIG_PER_S);
+        let big = Load { connections: 1, key: BIG_KEY.into(), size: BIG, pace, ..small.clone() };
         let (mut small, mut big) = (Client::connect(&small)?, Client::connect(&big)?);
         let (heard, read) = std::thread::scope(|scope| {
             let reader = scope.spawn(|| big.run(Duration::ZERO, WARM + LONG_WINDOW));
