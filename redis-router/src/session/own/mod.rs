@@ -6,7 +6,7 @@
 mod hear;
 mod say;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::ops::ControlFlow::{Break, Continue};
 use std::pin::pin;
 use std::rc::Rc;
@@ -31,6 +31,10 @@ use say::Large;
 
 /// Bytes that a client may send ahead while it waits for a connection.
 pub(super) const AHEAD_BYTES: usize = 64 * 1024;
+
+/// Reads of each side in one turn: 256 KiB at most, so that a client that streams does not keep its worker's others
+/// waiting.
+const TURN_READS: u32 = 8;
 
 /// The pause after a first failure to go on, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
@@ -282,7 +286,7 @@ impl Own<'_> {
         if self.session.profile.guest().is_summoned() && !self.heed(cx.waker()) {
             return Poll::Ready(Event::End(Ending::Terminated));
         }
-        loop {
+        for _ in 0..TURN_READS {
             if self.session.down.is_closed() {
                 return Poll::Ready(Event::End(Ending::Aborted));
             }
@@ -300,6 +304,9 @@ impl Own<'_> {
                 return self.rest();
             }
         }
+        // Others have their turn, and the worker looks at its sockets, before this client's long stream goes on.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+        Poll::Pending
     }
 
     /// Does what another client asks of this one; false: to be gone.
