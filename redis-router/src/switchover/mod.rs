@@ -35,11 +35,16 @@ use crate::topology::{Cast, Control, Fault, Handle, Raised, read_info};
 /// How long the writes that are on their way to the master get to arrive, once no more are sent.
 const SETTLE: Duration = Duration::from_millis(30);
 
-/// How long the replicas may take to catch up.
-const CATCH_UP: Duration = Duration::from_secs(3);
+/// How long others may take, while writes are held.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    /// The replicas, to catch up.
+    catch_up: Duration,
+    /// A Sentinel, to promote one.
+    promote: Duration,
+}
 
-/// How long a Sentinel may take to promote one.
-const PROMOTE: Duration = Duration::from_secs(10);
+const DEADLINES: Deadlines = Deadlines { catch_up: Duration::from_secs(3), promote: Duration::from_secs(10) };
 
 /// How long after the publication the workers certainly know of it: the barrier must not fall before.
 const SPREAD: Duration = Duration::from_millis(10);
@@ -137,7 +142,11 @@ impl Failure {
 /// # Errors
 /// Why it did not; then the barrier is lowered and the master not paused any more.
 pub async fn switch_over(handle: &Handle) -> Result<Report, Failure> {
-    let outcome = match Stage::prepare(handle).await {
+    switch_over_within(handle, DEADLINES).await
+}
+
+async fn switch_over_within(handle: &Handle, deadlines: Deadlines) -> Result<Report, Failure> {
+    let outcome = match Stage::prepare(handle, deadlines).await {
         Ok(stage) => stage.perform().await,
         Err(failure) => Err(failure),
     };
@@ -157,6 +166,7 @@ pub async fn switch_over(handle: &Handle) -> Result<Report, Failure> {
 /// Everybody who is needed, each on a connection that is open: nothing is held before.
 struct Stage<'a> {
     handle: &'a Handle,
+    deadlines: Deadlines,
     cast: Cast,
     master: Paused,
     replicas: Vec<(Addr, Control)>,
@@ -164,7 +174,7 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    async fn prepare(handle: &'a Handle) -> Result<Self, Failure> {
+    async fn prepare(handle: &'a Handle, deadlines: Deadlines) -> Result<Self, Failure> {
         let cast = handle.cast().map_err(Failure::NoMaster)?;
         check(&cast)?;
         let (sentinel, down_after) = find_sentinel(handle, &cast).await?;
@@ -174,7 +184,7 @@ impl<'a> Stage<'a> {
         for addr in &cast.replicas {
             replicas.push((addr.clone(), reach(handle, addr).await?));
         }
-        Ok(Self { handle, cast, master, replicas, sentinel })
+        Ok(Self { handle, deadlines, cast, master, replicas, sentinel })
     }
 
     async fn perform(mut self) -> Result<Report, Failure> {
@@ -212,7 +222,7 @@ impl<'a> Stage<'a> {
     async fn catch_up(&mut self) -> Result<(), Failure> {
         let (patience, master) = (self.handle.patience(), &self.cast.master);
         let goal = self.master.offset().await.map_err(|fault| Failure::unreachable(master, fault))?;
-        let deadline = Instant::now() + CATCH_UP;
+        let deadline = Instant::now() + self.deadlines.catch_up;
         for (addr, control) in &mut self.replicas {
             loop {
                 let reached =
@@ -249,7 +259,7 @@ impl<'a> Stage<'a> {
             seen.epoch > epoch && seen.primary.as_ref().is_some_and(|primary| *primary.addr() != old)
         };
         let published = async { topology.wait_for(other).await.ok().map(|seen| Arc::clone(&seen)) };
-        let found = self.master.keep(timeout(PROMOTE, published)).await;
+        let found = self.master.keep(timeout(self.deadlines.promote, published)).await;
         let seen = found.ok().flatten().ok_or(Failure::NotPromoted)?;
         let primary = seen.primary.as_ref().ok_or(Failure::NotPromoted)?;
         Ok((primary.addr().to_string(), seen.epoch))
@@ -321,3 +331,6 @@ async fn offset(control: &mut Control, patience: Duration) -> Result<u64, Fault>
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,13 +164,13 @@ impl Ruling<'_> {
             self.ground = Ground::Promotion;
         } else if !self.court.names(&claim) {
             self.ground = Ground::Memory;
+            if followers == 0 {
+                return self.stand_alone(claim);
+            }
             self.alerts.push(Alert::NoSentinel);
         }
-        if self.ground != Ground::Memory || followers > 0 {
-            self.memory.lonely = None;
-            return Ok(claim);
-        }
-        self.stand_alone(claim)
+        self.memory.lonely = None;
+        Ok(claim)
     }
 
     /// Nobody speaks for it: what is acknowledged here may be lost, and is refused after a while.

@@ -15,6 +15,8 @@ mod council;
 mod discovery;
 mod event;
 mod evidence;
+#[cfg(test)]
+pub(crate) mod fake;
 mod gauges;
 mod handle;
 pub mod judge;

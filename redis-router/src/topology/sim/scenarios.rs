@@ -168,6 +168,32 @@ fn a_stale_sentinel_alone_does_not_bring_the_old_master_back() {
     }
 }
 
+/// Neither when the master is out of sight: one of three Sentinels is not all of them.
+#[test]
+fn a_stale_sentinel_alone_is_no_way_back() {
+    let (mut scene, master) = Scene::failed_over(3);
+    scene.world.nodes[0].up = true;
+    scene.world.sentinels[2].monitor(0);
+    (0..5).for_each(|at| scene.world.set_cut(at, 5, true));
+    scene.router.deaf = vec![true, true, false];
+    scene.router.blind[master] = true;
+    scene.seconds(60);
+    scene.expect(Err(Held::OutOfSight));
+}
+
+#[test]
+fn no_agreement_unseats_a_master_that_has_replicas() {
+    let (mut scene, master) = Scene::failed_over(3);
+    scene.world.nodes[0].up = true;
+    for sentinel in 0..3 {
+        scene.world.sentinels[sentinel].monitor(0);
+        (0..3).for_each(|node| scene.world.set_cut(node, 3 + sentinel, true)); // they can't do as they believe
+    }
+    scene.seconds(60);
+    scene.expect(Ok(master));
+    scene.expect_alert(|alert| matches!(alert, Alert::StaleSentinel { .. }));
+}
+
 #[test]
 fn two_sentinels_of_which_one_is_dead_still_tell_a_forced_failover() {
     let mut scene = Scene::reigning(2);
