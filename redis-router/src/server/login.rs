@@ -13,6 +13,9 @@ use crate::wire::{ReplyFault, ReplyFramer, ReplyKind, Resp};
 /// Bytes that one answer of the login may have; a HELLO has a few hundred, with many modules a few thousand.
 const MAX_ANSWER: usize = 64 * 1024;
 
+/// What a client hears that has not logged in (src/server.c, `shared.noautherr`).
+const NO_AUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
+
 /// What the server said of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
@@ -130,6 +133,8 @@ impl Answers<'_> {
 }
 
 fn refusal(answer: Bytes) -> LoginError {
+    // The server speaks of the HELLO that is ours; the client is to hear of its own command.
+    let answer = if answer.starts_with(b"-NOAUTH ") { Bytes::from_static(NO_AUTH) } else { answer };
     let not_ready = [&b"-LOADING"[..], b"-MASTERDOWN", b"-BUSY"];
     match not_ready.iter().any(|code| answer.starts_with(code)) {
         true => LoginError::NotReady(answer),

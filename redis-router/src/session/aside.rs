@@ -154,7 +154,7 @@ impl Session {
 
     fn reset(&mut self) {
         self.profile.reset();
-        self.stranger = self.terms.checks_logins();
+        self.turn_away();
         self.go_on_as(self.terms.purpose(self.terms.identity.clone(), Resp::V2));
     }
 
@@ -195,6 +195,7 @@ impl Session {
     /// The client has said who it is.
     fn settle_in(&mut self, purpose: Purpose, user: Option<&[u8]>) {
         self.stranger = false;
+        self.limits = self.terms.limits;
         self.profile.log_in(user);
         self.go_on_as(purpose);
     }

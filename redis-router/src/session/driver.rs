@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use proxy_core::link::Link;
 use proxy_core::session::Ending;
 use proxy_core::worker::{Floor, Pulse, Seat};
+use tokio::time::{Instant, timeout_at};
 
 use super::profile::Profile;
 use super::registry::{Address, Registry, Summons};
@@ -58,6 +59,7 @@ pub struct Session {
     pub(super) limits: Limits,
     /// The router checks who its clients are, and this one has not said so yet.
     pub(super) stranger: bool,
+    came: Instant,
     /// Kept bytes are to be looked at, although nothing new has come.
     again: bool,
     /// The client says no more, but may still hear.
@@ -101,7 +103,8 @@ impl Session {
             down: Rc::new(Downstream::new(link, visitor.peer.to_string().into(), terms.output)),
             tally: house.tally.clone(),
             seat: house.floor.seat(),
-            limits: terms.limits,
+            limits: if terms.checks_logins() { terms.limits.for_strangers() } else { terms.limits },
+            came: Instant::now(),
             stranger: terms.checks_logins(),
             site,
             terms,
@@ -122,7 +125,7 @@ impl Session {
         })
         .await;
         let ending = loop {
-            let turn = poll_fn(|cx| self.poll_turn(cx)).await;
+            let turn = self.turn().await;
             let ended = match turn {
                 Turn::End(ending) => Some(ending),
                 Turn::Violation(violation) => Some(Box::pin(self.break_off(&violation)).await),
@@ -136,6 +139,16 @@ impl Session {
         };
         self.say_goodbye().await;
         ending
+    }
+
+    /// Waits for what the loop can't do by itself. Whoever has yet to log in must do so in time.
+    async fn turn(&mut self) -> Turn {
+        if !self.stranger {
+            return poll_fn(|cx| self.poll_turn(cx)).await;
+        }
+        let deadline = self.came + self.terms.login_timeout;
+        let turn = Box::pin(timeout_at(deadline, poll_fn(|cx| self.poll_turn(cx)))).await;
+        turn.unwrap_or(Turn::End(Ending::Aborted))
     }
 
     /// Moves requests until there are none, or one that goes another way.
@@ -314,6 +327,15 @@ impl Session {
         let nature = if command.replayable() { Nature::Read } else { Nature::Write };
         self.mux.enter(&self.down, request, nature, 1, command.id);
         self.tally.used(command, request);
+    }
+
+    /// Nobody knows any more who the client is; where the router checks that, it has to log in again.
+    pub(super) fn turn_away(&mut self) {
+        if self.terms.checks_logins() {
+            self.stranger = true;
+            self.came = Instant::now();
+            self.limits = self.terms.limits.for_strangers();
+        }
     }
 
     /// Whether the client has yet to log in.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proxy_core::upstream::pool::Role;
 use subtle::{Choice, ConstantTimeEq};
@@ -19,6 +20,8 @@ pub struct Terms {
     pub read_only: bool,
     /// What their requests may be.
     pub limits: Limits,
+    /// How long one may take to log in, where the router checks that.
+    pub login_timeout: Duration,
     /// Commands that one may have under way.
     pub pipeline: u32,
     /// Bytes of replies that one may leave unread.
@@ -46,6 +49,7 @@ impl Terms {
                 inline: listener.inline_commands,
                 ..Limits::default()
             },
+            login_timeout: listener.login_timeout,
             pipeline: limits.pipeline.max(1),
             output: limits.output.as_usize(),
             large: limits.large.as_usize(),

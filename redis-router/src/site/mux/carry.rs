@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::ledger::{Entry, Ledger, Nature};
 use super::receiver::{Course, Disorder, Receiver, Rejections};
-use super::{Mux, ROOM_BYTES, Recipient};
+use super::{Mux, Recipient};
 use crate::wire::build::{put_bulk, put_request};
 
 /// How long the replies behind a rejected one are waited for before they count as lost.
@@ -173,12 +173,9 @@ impl Mux {
         if conn.judging_until.is_none() && ledger.is_judging() {
             conn.judging_until = Some(Instant::now() + JUDGING);
         }
-        let room = ledger.held_bytes() < ROOM_BYTES;
         drop(ledger);
         stirred.drain(..).for_each(|client| client.flush());
-        if room && !self.crowd.borrow().is_empty() {
-            self.let_crowd_in();
-        }
+        self.make_room();
         // Whoever hears a reply in parts has not been settled yet.
         if conn.receiver.is_torn()
             && let Some(Recipient::Client(client)) = self.ledger.borrow().front().map(|entry| &entry.payee)

@@ -83,6 +83,7 @@ impl Mux {
             self.register(cx);
             self.expire();
             self.tell_answered();
+            self.make_room();
             work.as_mut().poll(cx)
         })
         .await

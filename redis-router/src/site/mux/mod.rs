@@ -204,6 +204,14 @@ impl Mux {
         }
     }
 
+    /// Sessions that waited for room go on, if there is some.
+    #[inline]
+    fn make_room(&self) {
+        if !self.crowd.borrow().is_empty() && self.held_bytes() < ROOM_BYTES {
+            self.let_crowd_in();
+        }
+    }
+
     fn let_crowd_in(&self) {
         self.crowd.take().into_iter().for_each(Waker::wake);
     }
