@@ -61,7 +61,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// All figures of [`ORDER`], and three that explain them.
+    /// All figures of [`ORDER`], and some that explain them.
     ///
     /// A load that never resumed is billed for all the time that was waited for it: the figure is then a lower bound.
     pub(super) fn figures(&self) -> Figures {
@@ -82,6 +82,7 @@ impl Facts {
             figure("resume_after_promotion_ms", millis(self.promoted, resumed.unwrap_or(self.ended))),
             figure("held", self.held),
             figure("replayed", self.replayed),
+            figure("unknown_after_promotion", tally.unknown_after(self.promoted) as f64),
             figure("failed_but_written", tally.failed_but_written(&self.present) as f64),
             figure("acked_writes", tally.acked().count() as f64),
             figure("failed_logins", tally.failed_logins() as f64),

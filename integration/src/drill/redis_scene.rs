@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Run;
-use super::facts::{FAILED_COMMANDS, Facts, Trail};
+use super::facts::{FAILED_COMMANDS, Facts, Trail, millis};
 use super::scene::{Aftermath, Blow, Counters, Scene};
 use crate::companions::{Companions, Memories};
 use crate::direct::Watcher;
@@ -121,6 +121,7 @@ impl RedisScene {
         let present = ids_on(self.scene.cluster.master()?)?;
         let trail = Trail::Elsewhere(std::mem::take(&mut self.elsewhere));
         let facts = seen.facts(blow, aftermath, present, trail, FAILED_COMMANDS);
+        tell_losses(&facts);
         let mut figures = facts.figures();
         add(&mut figures, "wrong_answers", facts.tally.wrong_answers().count());
         add(&mut figures, "missed_messages", facts.tally.missed_messages() as usize);
@@ -175,6 +176,19 @@ pub(super) fn fail_over(run: &Run, cluster: &Cluster, admin: Option<SocketAddr>,
         old.start()?;
     }
     cluster.settled().map(drop)
+}
+
+/// Says when writes were sent and acknowledged that are gone: before the promotion, replication alone explains it.
+fn tell_losses(facts: &Facts) {
+    let after = |at: Instant| millis(facts.promoted, at) - millis(at, facts.promoted);
+    let mut lost: Vec<_> = facts.tally.lost_writes(&facts.present).collect();
+    lost.sort_by_key(|write| std::cmp::Reverse(write.sent));
+    for write in lost.into_iter().take(8) {
+        let (id, sent, ended) = (write.id.unwrap_or_default(), after(write.sent), after(write.ended));
+        say(format_args!(
+            "  lost: {id}, sent {sent:+.1} ms and acknowledged {ended:+.1} ms after the promotion"
+        ));
+    }
 }
 
 /// What the applications noticed counts as what the load's clients noticed.

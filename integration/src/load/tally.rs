@@ -109,7 +109,12 @@ impl Tally {
     /// Acknowledged writes that `present` lacks, or whose absence a later answer showed.
     pub fn lost(&self, present: &HashSet<i64>) -> usize {
         let vanished: u64 = self.clients.iter().map(|client| client.vanished).sum();
-        self.acked().filter(|write| write.is_missing_in(present)).count() + vanished as usize
+        self.lost_writes(present).count() + vanished as usize
+    }
+
+    /// The writes behind [`Self::lost`] that have an id.
+    pub fn lost_writes(&self, present: &HashSet<i64>) -> impl Iterator<Item = &Write> {
+        self.acked().filter(|write| write.is_missing_in(present))
     }
 
     /// Writes that were sent after `moment` and are not `present`, though they were acknowledged, or are `elsewhere`:
@@ -134,6 +139,11 @@ impl Tally {
     /// Writes whose outcome nobody told.
     pub fn unknown(&self) -> usize {
         self.writes().filter(|write| write.outcome == Outcome::Unknown).count()
+    }
+
+    /// Of those, how many were sent after `moment`.
+    pub fn unknown_after(&self, moment: Instant) -> usize {
+        self.writes().filter(|write| write.outcome == Outcome::Unknown && write.sent > moment).count()
     }
 
     /// Statements that ended in an error other than an unknown outcome: reads too.
@@ -260,6 +270,7 @@ mod tests {
     fn unknown_failed_and_disconnected_are_three_things() {
         let tally = sample(Instant::now());
         assert_eq!((tally.unknown(), tally.failed(), tally.disconnected_clients()), (1, 1, 1));
+        assert_eq!(tally.unknown_after(Instant::now() + Duration::from_secs(1)), 0);
         assert_eq!(tally.failures(), BTreeMap::from([("57P01 x", 1)]));
     }
 
