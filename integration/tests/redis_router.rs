@@ -55,7 +55,7 @@ fn clients_live_through_a_crash_and_nobody_is_sent_to_the_master_that_returns() 
     assert_eq!(tally.disconnected_clients(), 0);
     assert_eq!(tally.failures(), Default::default());
     assert_eq!(tally.wrong_answers().collect::<Vec<_>>(), Vec::<&str>::new());
-    assert_eq!(tally.astray(promoted.at, &present, &astray), 0);
+    assert_eq!(tally.astray(promoted.at, promoted.at, &present, &astray), 0);
     Ok(())
 }
 

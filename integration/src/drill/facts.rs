@@ -31,8 +31,13 @@ pub(super) const ORDER: [&str; 11] = [
 pub(super) enum Trail {
     /// Every row tells on which timeline it was written, and this one is the primary's at the end.
     Timeline(String),
-    /// These ids were seen on the old master after the promotion.
-    Elsewhere(HashSet<i64>),
+    /// These ids were seen on the old master after the promotion. Sentinels that disagree may promote twice.
+    Elsewhere {
+        /// The ids.
+        ids: HashSet<i64>,
+        /// When the master of the end was promoted.
+        last: Instant,
+    },
 }
 
 /// What was seen in one run.
@@ -93,7 +98,7 @@ impl Facts {
     pub(super) fn misrouted(&self, tally: &Tally) -> usize {
         match &self.trail {
             Trail::Timeline(timeline) => tally.misrouted(self.promoted, timeline),
-            Trail::Elsewhere(ids) => tally.astray(self.promoted, &self.present, ids),
+            Trail::Elsewhere { ids, last } => tally.astray(self.promoted, *last, &self.present, ids),
         }
     }
 

@@ -11,7 +11,7 @@ use super::Run;
 use super::facts::{FAILED_COMMANDS, Facts, Trail, millis};
 use super::scene::{Aftermath, Blow, Counters, Scene};
 use crate::companions::{Companions, Memories};
-use crate::direct::Watcher;
+use crate::direct::{Change, Seen, Watcher};
 use crate::error::Result;
 use crate::load::Load;
 use crate::load::redis::{RedisLoad, ids_on};
@@ -118,8 +118,12 @@ impl RedisScene {
     pub(super) fn facts(&mut self, blow: Blow, aftermath: Aftermath) -> Result<(Facts, Figures)> {
         let seen = self.scene.end()?;
         let memories = self.companions.take().map(Companions::finish).transpose()?.unwrap_or_default();
-        let present = ids_on(self.scene.cluster.master()?)?;
-        let trail = Trail::Elsewhere(std::mem::take(&mut self.elsewhere));
+        let master = self.scene.cluster.master()?;
+        let present = ids_on(master)?;
+        let to_master = |change: &Change| change.node == master.id() && change.seen == Seen::Primary;
+        let last = self.scene.watcher.first(aftermath.promoted, to_master);
+        let last = last.map_or(aftermath.promoted, |change| change.at);
+        let trail = Trail::Elsewhere { ids: std::mem::take(&mut self.elsewhere), last };
         let facts = seen.facts(blow, aftermath, present, trail, FAILED_COMMANDS);
         tell_losses(&facts);
         let mut figures = facts.figures();

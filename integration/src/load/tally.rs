@@ -117,12 +117,22 @@ impl Tally {
         self.acked().filter(|write| write.is_missing_in(present))
     }
 
-    /// Writes that were sent after `moment` and are not `present`, though they were acknowledged, or are `elsewhere`:
-    /// they went to a server that was no longer the primary.
-    pub fn astray(&self, moment: Instant, present: &HashSet<i64>, elsewhere: &HashSet<i64>) -> usize {
+    /// Writes that went to a server that was no longer the primary: not `present`, and either sent after the `first`
+    /// promotion and seen `elsewhere`, or sent after the `last` one and acknowledged. In between, a server that was
+    /// promoted and replaced takes along what it had acknowledged, by nature.
+    pub fn astray(
+        &self,
+        first: Instant,
+        last: Instant,
+        present: &HashSet<i64>,
+        elsewhere: &HashSet<i64>,
+    ) -> usize {
         let acked = |write: &Write| matches!(write.outcome, Outcome::Acked(_));
-        let missing = self.writes().filter(|write| write.sent > moment && write.is_missing_in(present));
-        missing.filter(|write| acked(write) || write.is_in(elsewhere)).count()
+        let missing = self.writes().filter(|write| write.is_missing_in(present));
+        let strayed = |write: &&Write| {
+            write.sent > first && write.is_in(elsewhere) || write.sent > last && acked(write)
+        };
+        missing.filter(strayed).count()
     }
 
     /// Answers that can't be true.
@@ -303,8 +313,8 @@ mod tests {
         let base = Instant::now();
         let after = |ms| base + Duration::from_millis(ms);
         let (present, nowhere) = (HashSet::from([1, 3, 5]), HashSet::new());
-        assert_eq!(sample(base).astray(after(950), &present, &nowhere), 1);
-        assert_eq!(sample(base).astray(after(10), &present, &nowhere), 1);
-        assert_eq!(sample(base).astray(after(10), &present, &HashSet::from([2, 4, 5])), 3);
+        assert_eq!(sample(base).astray(after(950), after(950), &present, &nowhere), 1);
+        assert_eq!(sample(base).astray(after(10), after(1215), &present, &nowhere), 0);
+        assert_eq!(sample(base).astray(after(10), after(10), &present, &HashSet::from([2, 4, 5])), 3);
     }
 }
