@@ -175,6 +175,7 @@ fn a_stale_sentinel_alone_is_no_way_back() {
     scene.world.nodes[0].up = true;
     scene.world.sentinels[2].monitor(0);
     (0..5).for_each(|at| scene.world.set_cut(at, 5, true));
+    (3..5).for_each(|sentinel| scene.world.set_cut(0, sentinel, true)); // nobody demotes it
     scene.router.deaf = vec![true, true, false];
     scene.router.blind[master] = true;
     scene.seconds(60);
