@@ -33,6 +33,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// What has come so far is forgotten.
+    pub(crate) fn forget(&self) {
+        self.heard.send_replace(Vec::new());
+    }
+
     /// Waits until such a command has come.
     pub(crate) async fn hears(&self, command: &str) {
         let mut heard = self.heard.subscribe();
@@ -209,7 +214,7 @@ impl Drop for Scene {
     }
 }
 
-/// Everybody is asked every ten seconds: what is noticed sooner is noticed by other means.
+/// Everybody is asked once a minute: what is noticed sooner is noticed by other means.
 fn settings(sentinel: &Addr, allowed: &str) -> Settings {
     let account = Account { user: Some("watcher".into()), password: Some(Secret::new(PASSWORD)) };
     let access =
@@ -222,7 +227,7 @@ fn settings(sentinel: &Addr, allowed: &str) -> Settings {
         allowed: AllowList::from(vec![allowed.parse().unwrap()]),
         address_map: AddressMap::default(),
         pace: Pace {
-            calm: Duration::from_secs(10),
+            calm: Duration::from_secs(60),
             suspect: Duration::from_millis(5),
             patience: Duration::from_secs(5),
         },

@@ -38,6 +38,15 @@ async fn any_event_and_any_lost_connection_make_it_look_again() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_connection_to_a_node_makes_the_sentinels_be_asked() {
+    let scene = Scene::start("127.0.0.1").await;
+    scene.told(|status| status["nodes"][1]["role"] == "replica" && status["suspect"] == false).await;
+    scene.sentinel.forget();
+    scene.replica.say.send_replace(redis(Some(&scene.master.addr)));
+    scene.sentinel.hears("SENTINEL MASTER m").await;
+}
+
+#[tokio::test]
 async fn traffic_that_suspects_makes_it_look_again() {
     let scene = Scene::start("localhost").await;
     scene.told(|status| status["sentinels"][0]["lost"] == "address not allowed").await;
