@@ -34,7 +34,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// What has come so far is forgotten.
-    pub(crate) fn forget(&self) {
+    fn forget(&self) {
         self.heard.send_replace(Vec::new());
     }
 
@@ -198,6 +198,18 @@ impl Scene {
             }
         };
         tokio::time::timeout(LIMIT, until).await.unwrap_or_else(|_| panic!("{:#}", self.handle.status()));
+    }
+
+    /// Waits until all is well and nobody has been asked for a while; then forgets what was asked.
+    pub(crate) async fn quiet(&self) {
+        let long_ago = |seen: &Value| seen["seen_ms_ago"].as_u64().is_some_and(|ms| ms >= 100);
+        self.told(|status| {
+            let settled = status["nodes"][1]["role"] == "replica" && status["suspect"] == false;
+            let asked = [&status["sentinels"][0], &status["nodes"][0], &status["nodes"][1]];
+            settled && asked.into_iter().all(long_ago)
+        })
+        .await;
+        [&self.master, &self.replica, &self.sentinel].map(Server::forget);
     }
 
     pub(crate) async fn published(&self, expected: Option<&Addr>) -> Arc<Topology> {
