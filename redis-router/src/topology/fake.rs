@@ -209,7 +209,7 @@ impl Scene {
             settled && asked.into_iter().all(long_ago)
         })
         .await;
-        [&self.master, &self.replica, &self.sentinel].map(Server::forget);
+        [&self.master, &self.replica, &self.sentinel].into_iter().for_each(Server::forget);
     }
 
     pub(crate) async fn published(&self, expected: Option<&Addr>) -> Arc<Topology> {
