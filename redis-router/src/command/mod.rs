@@ -6,12 +6,14 @@
 mod index;
 mod keys;
 mod newer;
+mod proof;
 mod route;
 mod row;
 mod rules;
 mod table;
 
 pub use keys::first_key;
+pub use proof::{is_forced, proves_not_run};
 pub use route::{Denial, Route, Verb, Why, fuzz_route, is_bulky, route};
 pub use row::{FirstKey, Flags, Group};
 

@@ -375,7 +375,8 @@ impl Session {
             let command = command::find(names.next()?, names.next());
             whole.len += span.len;
             whole.replies += 1;
-            if whole.len > self.terms.large || span.inline {
+            // What Redis refuses for its form does not end a transaction, however it is called.
+            if whole.len > self.terms.large || span.inline || !command.takes(span.argc) {
                 return None;
             }
             match command::route(command, args.clone()) {

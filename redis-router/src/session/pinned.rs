@@ -17,7 +17,6 @@ mod ask;
 mod ledger;
 mod lost;
 mod news;
-mod proof;
 mod role;
 mod settle;
 mod state;
@@ -26,7 +25,6 @@ mod tests;
 
 pub use ledger::DEPTH;
 pub use lost::TOO_LARGE;
-pub use proof::{is_forced, proves_not_run};
 pub use state::REMEMBERED;
 
 use crate::command::Verb;

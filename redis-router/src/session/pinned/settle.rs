@@ -3,9 +3,9 @@
 
 use super::ledger::{Audience, Entry, What};
 use super::news::{confirmation, confirmed, is_news};
-use super::proof::proves_not_run;
 use super::state::Tx;
 use super::{Deliver, Pinned};
+use crate::command::proves_not_run;
 use crate::wire::ReplyKind;
 
 impl Pinned {

@@ -48,6 +48,8 @@ pub(super) struct Entry<P> {
     replies: u32,
     /// How many of them are still owed.
     owed: u32,
+    /// How often a server has rejected it.
+    rejections: u8,
     /// Bytes of its request.
     len: usize,
     outcome: Outcome,
@@ -56,7 +58,7 @@ pub(super) struct Entry<P> {
 impl<P> Entry<P> {
     /// An entry that is settled by `replies` frames.
     pub(super) fn new(payee: P, nature: Nature, replies: u32, tag: u16, at: u64) -> Self {
-        Self { payee, at, nature, tag, replies, owed: replies, len: 0, outcome: Outcome::Open }
+        Self { payee, at, nature, tag, replies, owed: replies, rejections: 0, len: 0, outcome: Outcome::Open }
     }
 }
 
@@ -86,6 +88,9 @@ impl<P> Default for Ledger<P> {
         Self { entries: VecDeque::new(), bytes: Vec::new(), start: 0, sent: 0, judged: 0 }
     }
 }
+
+/// So many servers may reject a request before it is answered so: one that calls itself a master and is none, for ever.
+const MOST_REJECTIONS: u8 = 64;
 
 /// An emptied buffer of at most this many bytes is kept.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -177,13 +182,14 @@ impl<P> Ledger<P> {
     /// A whole answer has come that proves, by `rejected`, that its entry did not run (all frames of it in `answer`).
     /// From the first of these on, answers are judged instead of given out: see [`Ledger::is_judging`].
     pub(super) fn judge(&mut self, answer: &[u8], rejected: bool) {
-        let Some(entry) = self.entries.get_mut(self.judged) else { return };
+        let Some(at) = self.next_open() else { return };
+        let entry = &mut self.entries[at];
         if rejected {
             entry.outcome = Outcome::Rejected;
         } else if entry.nature == Nature::Write {
             entry.outcome = Outcome::Answered(answer.into());
         }
-        self.judged += 1;
+        self.judged = at + 1;
     }
 
     /// True since an answer was judged: the entries behind it are answered through [`Ledger::judge`] too, as their
@@ -192,16 +198,27 @@ impl<P> Ledger<P> {
         self.judged > 0
     }
 
-    /// While judging: the replies that the next entry is owed; none once all that was sent is judged.
-    pub(super) fn next_to_judge(&self) -> Option<u32> {
-        let behind: usize = self.entries.iter().take(self.judged + 1).map(|entry| entry.len).sum();
-        let entry = self.entries.get(self.judged)?;
-        (entry.outcome == Outcome::Open && self.start + behind <= self.sent).then_some(entry.replies)
+    /// While judging: the next entry's tag, and how many replies it is owed; none once all that was sent is judged.
+    pub(super) fn next_to_judge(&self) -> Option<(u16, u32)> {
+        let at = self.next_open()?;
+        let behind: usize = self.entries.iter().take(at + 1).map(|entry| entry.len).sum();
+        let entry = &self.entries[at];
+        (self.start + behind <= self.sent).then_some((entry.tag, entry.replies))
     }
 
-    /// The connection is lost. What may be sent again is unsent now; what may not is answered by `unknown`, which is
-    /// told how many replies the client expects.
-    pub(super) fn lost(&mut self, unknown: impl Fn(u32) -> Box<[u8]>) -> Losses {
+    /// The entry that the next judged answer belongs to: those between are answered already.
+    fn next_open(&self) -> Option<usize> {
+        let open = |entry: &Entry<P>| entry.outcome == Outcome::Open;
+        self.entries.iter().skip(self.judged).position(open).map(|behind| self.judged + behind)
+    }
+
+    /// The connection is lost. What may be sent again is unsent now; what may not is answered by `unknown`, and what was
+    /// rejected too often by `given_up`; both are told how many replies the client expects.
+    pub(super) fn lost(
+        &mut self,
+        unknown: impl Fn(u32) -> Box<[u8]>,
+        given_up: impl Fn(u32) -> Box<[u8]>,
+    ) -> Losses {
         let mut losses = Losses::default();
         let bytes = std::mem::take(&mut self.bytes);
         let mut at = self.start;
@@ -212,7 +229,10 @@ impl<P> Ledger<P> {
             at += entry.len;
             let again = match entry.outcome {
                 Outcome::Answered(_) => false,
-                Outcome::Rejected => true,
+                Outcome::Rejected => {
+                    entry.rejections = entry.rejections.saturating_add(1);
+                    entry.rejections < MOST_REJECTIONS
+                }
                 // Redis executes nothing before it has read all of it.
                 Outcome::Open => !whole || entry.nature == Nature::Read,
             };
@@ -221,9 +241,13 @@ impl<P> Ledger<P> {
                 self.bytes.extend_from_slice(request);
                 entry.outcome = Outcome::Open;
             } else {
-                if entry.outcome == Outcome::Open {
-                    losses.unknown += 1;
-                    entry.outcome = Outcome::Answered(unknown(entry.replies));
+                match entry.outcome {
+                    Outcome::Open => {
+                        losses.unknown += 1;
+                        entry.outcome = Outcome::Answered(unknown(entry.replies));
+                    }
+                    Outcome::Rejected => entry.outcome = Outcome::Answered(given_up(entry.replies)),
+                    Outcome::Answered(_) => {}
                 }
                 entry.len = 0;
             }
@@ -299,7 +323,7 @@ mod tests {
     fn check_lost(words: &[&str], sent: usize, again: &str, losses: (u64, u64)) -> Ledger<usize> {
         let mut ledger = ledger(words);
         ledger.sent(sent);
-        let lost = ledger.lost(unknown);
+        let lost = ledger.lost(unknown, unknown);
         assert_eq!((lost.replayed, lost.unknown), losses);
         assert_eq!(String::from_utf8_lossy(ledger.unsent()), again);
         ledger
@@ -354,7 +378,7 @@ mod tests {
         ledger.enter(Entry::new(7, Nature::Read, 3, 0, 0), b"multi get exec");
         ledger.sent(14);
         ledger.frame();
-        ledger.lost(unknown);
+        ledger.lost(unknown, unknown);
         ledger.sent(14);
         assert_eq!([ledger.frame(), ledger.frame(), ledger.frame()], [false, false, true]);
     }
@@ -365,11 +389,11 @@ mod tests {
         ledger.sent(9);
         ledger.judge(b"-READONLY", true);
         assert!(ledger.is_judging());
-        assert_eq!(ledger.next_to_judge(), Some(1));
+        assert_eq!(ledger.next_to_judge(), Some((0, 1)));
         ledger.judge(b"$1 x", false);
         ledger.judge(b"+OK", false);
         assert_eq!(ledger.next_to_judge(), None, "the last one was not sent");
-        assert_eq!(ledger.lost(unknown), Losses { replayed: 2, unknown: 0 });
+        assert_eq!(ledger.lost(unknown, unknown), Losses { replayed: 2, unknown: 0 });
         assert_eq!(ledger.unsent(), b"SETgetPUT");
         ledger.sent(9);
         for _ in 0..2 {

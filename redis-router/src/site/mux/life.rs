@@ -29,7 +29,7 @@ impl Mux {
             let loss = match opened {
                 Ok((link, _)) => {
                     let (loss, worked) = self.carry(link, &target, epoch).await;
-                    if worked {
+                    if worked && !matches!(loss, Loss::Rejected) {
                         backoff.reset();
                     }
                     self.lose(&target, &loss);
@@ -142,7 +142,10 @@ impl Mux {
             }
         }
         let unknown = format!("-{UNKNOWN}\r\n");
-        let losses = self.ledger.borrow_mut().lost(|replies| refusal(unknown.as_bytes(), replies));
+        let losses = self.ledger.borrow_mut().lost(
+            |replies| refusal(unknown.as_bytes(), replies),
+            |replies| refusal(NO_MASTER.as_bytes(), replies),
+        );
         self.site.tally.lost(losses.replayed, losses.unknown);
         for _ in 0..self.ledger.borrow().len() {
             let held = self.site.common.hold.enter(0); // they wait; that they may, was decided when they came

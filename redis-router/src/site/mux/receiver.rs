@@ -5,6 +5,7 @@
 //! nobody; a larger one is passed on as it comes.
 
 use super::ledger::{Entry, Ledger};
+use crate::command;
 use crate::wire::reply::{ReplyFault, ReplyFramer, ReplyKind};
 
 /// Bytes of an unfinished reply that are kept back.
@@ -49,9 +50,11 @@ pub(super) enum Rejections {
 }
 
 impl Rejections {
-    fn include(self, reply: &[u8]) -> bool {
-        let loading = reply.starts_with(b"-LOADING ") || reply.starts_with(b"-MASTERDOWN ");
-        loading || (self == Self::OfMaster && reply.starts_with(b"-READONLY "))
+    /// Whether this error, the answer to the command of that number, proves that it did not run.
+    fn include(self, command: u16, reply: &[u8]) -> bool {
+        let Some(command) = command::all().get(usize::from(command)) else { return false };
+        let refused = self == Self::OfReplica && reply.starts_with(b"-READONLY ");
+        !refused && command::proves_not_run(command, reply)
     }
 }
 
@@ -97,7 +100,10 @@ impl Receiver {
             let (bytes, behind) = rest.split_at(advance.used);
             rest = behind;
             match advance.end {
-                None => self.part(bytes, ledger)?,
+                None => {
+                    Self::tell_answered(ledger, settled);
+                    self.part(bytes, ledger)?;
+                }
                 Some(ReplyKind::Push) => self.kept.truncate(self.frame),
                 Some(kind) if ledger.is_judging() => {
                     if self.judge(kind, bytes, ledger)? == Course::Rejected {
@@ -113,6 +119,15 @@ impl Receiver {
             }
         }
         Ok(Course::On)
+    }
+
+    /// Gives out what is answered otherwise and now is the first: the reply at hand is not its own.
+    #[inline]
+    fn tell_answered<P: Payee>(ledger: &mut Ledger<P>, settled: &mut impl FnMut(Entry<P>, &[u8], usize)) {
+        while let Some((entry, answer)) = ledger.take_answered() {
+            entry.payee.hear(&answer);
+            settled(entry, b"", answer.len());
+        }
     }
 
     /// A frame that goes on.
@@ -140,16 +155,15 @@ impl Receiver {
         ledger: &mut Ledger<P>,
         settled: &mut impl FnMut(Entry<P>, &[u8], usize),
     ) -> Result<(), Disorder> {
-        if ledger.front().is_none() {
-            return Err(Disorder::Unsolicited);
-        }
+        Self::tell_answered(ledger, settled);
+        let tag = ledger.front().ok_or(Disorder::Unsolicited)?.tag;
         let last = ledger.frame();
         let direct = last && self.kept.is_empty();
         if !direct {
             self.kept.extend_from_slice(bytes);
         }
         let answer = if direct { bytes } else { &self.kept };
-        self.rejected |= kind == ReplyKind::Error && self.rejections.include(&answer[self.frame..]);
+        self.rejected |= kind == ReplyKind::Error && self.rejections.include(tag, &answer[self.frame..]);
         if !last {
             self.frame = self.kept.len();
             return Ok(());
@@ -179,9 +193,9 @@ impl Receiver {
         bytes: &[u8],
         ledger: &mut Ledger<P>,
     ) -> Result<Course, Disorder> {
-        let owed = ledger.next_to_judge().ok_or(Disorder::Unsolicited)?;
+        let (tag, owed) = ledger.next_to_judge().ok_or(Disorder::Unsolicited)?;
         self.kept.extend_from_slice(bytes);
-        self.rejected |= kind == ReplyKind::Error && self.rejections.include(&self.kept[self.frame..]);
+        self.rejected |= kind == ReplyKind::Error && self.rejections.include(tag, &self.kept[self.frame..]);
         self.frame = self.kept.len();
         self.judged += 1;
         if self.judged == owed {
@@ -229,6 +243,11 @@ mod tests {
         receiver: Receiver,
         heard: Vec<Rc<RefCell<String>>>,
         settled: usize,
+        tag: u16,
+    }
+
+    fn tag(name: &str) -> u16 {
+        command::find(name.as_bytes(), None).id.index() as u16
     }
 
     impl Table {
@@ -239,6 +258,7 @@ mod tests {
                 receiver: Receiver::new(Rejections::OfMaster),
                 heard: Vec::new(),
                 settled: 0,
+                tag: tag("set"),
             };
             for (nature, replies) in entries {
                 table.enter(*nature, *replies, None);
@@ -249,7 +269,7 @@ mod tests {
         fn enter(&mut self, nature: Nature, replies: u32, insists: Option<&'static str>) {
             let heard = Rc::new(RefCell::new(String::new()));
             self.heard.push(heard.clone());
-            self.ledger.enter(Entry::new(Ear { heard, insists }, nature, replies, 0, 0), b"x");
+            self.ledger.enter(Entry::new(Ear { heard, insists }, nature, replies, self.tag, 0), b"x");
             self.ledger.sent(1);
         }
 
@@ -338,7 +358,7 @@ mod tests {
         assert_eq!(table.hears(b"-READONLY You can't\r\n$1\r\nx\r\n-READONLY no\r\n").unwrap(), Course::On);
         assert_eq!(table.hears(b"-ERR what\r\n").unwrap(), Course::Rejected);
         assert_eq!(table.heard(), ["", "", "", ""]);
-        assert_eq!(table.ledger.lost(|_| b"-UNKNOWN"[..].into()).replayed, 3);
+        assert_eq!(table.ledger.lost(|_| b"-UNKNOWN"[..].into(), |_| b"-LOADING"[..].into()).replayed, 3);
         assert_eq!(table.ledger.unsent(), b"xxx");
     }
 
@@ -347,7 +367,26 @@ mod tests {
         let mut table = Table::set(&[(Nature::Write, 3)]);
         let course = table.hears(b"+OK\r\n-READONLY no\r\n-EXECABORT discarded\r\n").unwrap();
         assert_eq!(course, Course::Rejected);
-        assert_eq!(table.ledger.lost(|_| b"-UNKNOWN"[..].into()).replayed, 1);
+        assert_eq!(table.ledger.lost(|_| b"-UNKNOWN"[..].into(), |_| b"-LOADING"[..].into()).replayed, 1);
+    }
+
+    #[test]
+    fn what_a_script_says_of_itself_proves_nothing() {
+        let mut table = Table::set(&[]);
+        table.tag = tag("eval");
+        table.enter(Nature::Write, 1, None);
+        table.hears(b"-READONLY mine\r\n").unwrap();
+        assert_eq!(table.heard(), ["-READONLY mine\r\n"]);
+    }
+
+    #[test]
+    fn what_is_answered_otherwise_is_told_in_its_turn_in_the_middle_of_a_read() {
+        let mut table = Table::set(&[READ, WRITE]);
+        table.ledger.lost(|_| b"-UNKNOWN\r\n"[..].into(), |_| b"-LOADING\r\n"[..].into());
+        table.ledger.sent(1);
+        table.enter(Nature::Read, 1, None);
+        table.hears(b"+first\r\n+third\r\n").unwrap();
+        assert_eq!(table.heard(), ["+first\r\n", "-UNKNOWN\r\n", "+third\r\n"]);
     }
 
     #[test]
