@@ -37,10 +37,10 @@ impl Identity {
         self.password.is_none()
     }
 
-    /// What `AUTH` and `HELLO … AUTH` want: user and password.
-    pub(super) fn credentials(&self) -> Option<(&[u8], &[u8])> {
+    /// What `AUTH` and `HELLO … AUTH` want: the user, if it is not the default one, and the password.
+    pub(super) fn credentials(&self) -> Option<(Option<&[u8]>, &[u8])> {
         let password = self.password.as_ref()?;
-        Some((self.user.as_deref().unwrap_or(b"default"), &password.0))
+        Some((self.user.as_deref(), &password.0))
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn login(
     scripts: &[Bytes],
 ) -> Result<Greeting, LoginError> {
     let out = link.outbox.buffer();
-    put_hello(out, identity, resp);
+    let authenticates = put_hello(out, identity, resp);
     let (number, selects) = (db.to_string(), db != 0);
     if selects {
         put_request(out, &[b"SELECT", number.as_bytes()]);
@@ -72,6 +72,9 @@ pub(super) async fn login(
     }
     poll_fn(|cx| link.poll_flush(cx)).await.map_err(|error| LoginError::Lost(error.to_string()))?;
     let mut answers = Answers { link, scratch, framer: ReplyFramer::default(), bytes: Vec::new() };
+    if authenticates {
+        answers.next().await?;
+    }
     let hello = answers.next().await?;
     if selects {
         answers.next().await?;
@@ -84,12 +87,20 @@ pub(super) async fn login(
     Ok(Greeting::read(hello))
 }
 
-fn put_hello(out: &mut Vec<u8>, identity: &Identity, resp: Resp) {
+/// `HELLO`, with the login in it. For the default user an `AUTH` goes ahead, as its clients send it: Redis then says
+/// itself what it thinks of a password that nobody asked for. True: that has an answer of its own.
+fn put_hello(out: &mut Vec<u8>, identity: &Identity, resp: Resp) -> bool {
     let version: &[u8] = if resp == Resp::V3 { b"3" } else { b"2" };
     match identity.credentials() {
-        Some((user, password)) => put_request(out, &[b"HELLO", version, b"AUTH", user, password]),
+        Some((Some(user), password)) => put_request(out, &[b"HELLO", version, b"AUTH", user, password]),
+        Some((None, password)) => {
+            put_request(out, &[b"AUTH", password]);
+            put_request(out, &[b"HELLO", version]);
+            return true;
+        }
         None => put_request(out, &[b"HELLO", version]),
     }
+    false
 }
 
 /// Answers, one after the other; nothing is read behind the last.

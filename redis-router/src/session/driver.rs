@@ -19,7 +19,7 @@ use super::terms::Terms;
 use crate::command::{self, Command, CommandId, Route, Script};
 use crate::downstream::Downstream;
 use crate::metrics::Tally;
-use crate::site::{Mux, Nature, Site};
+use crate::site::{Nature, Share, Site};
 use crate::wire::{Args, Framed, Limits, RequestFramer, Resp, Span, Violation};
 
 /// Replies that a client may leave unread before its further requests are not read.
@@ -53,7 +53,7 @@ pub struct Session {
     pub(super) terms: Arc<Terms>,
     pub(super) tally: Rc<Tally>,
     pub(super) seat: Seat,
-    pub(super) mux: Rc<Mux>,
+    pub(super) mux: Share,
     pub(super) profile: Box<Profile>,
     pub(super) framer: RequestFramer,
     pub(super) limits: Limits,
@@ -95,7 +95,7 @@ enum Taken {
 impl Session {
     /// A session of a client that has come in.
     pub fn new(link: Link, visitor: Visitor, house: &House<'_>, site: Rc<Site>, terms: Arc<Terms>) -> Self {
-        let mux = site.mux(site.lane(terms.purpose(terms.identity.clone(), Resp::V2)));
+        let mux = site.share(site.lane(terms.purpose(terms.identity.clone(), Resp::V2)));
         let now = site.now() / 1000;
         let stay = house.guests.enter(visitor.peer.clone(), visitor.local, now);
         Self {

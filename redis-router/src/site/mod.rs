@@ -25,7 +25,8 @@ use crate::downstream::Downstream;
 use crate::metrics::Tally;
 use crate::server::{Dial, Greeting, Leasehold, LoginError, Purpose};
 use crate::topology::Barrier;
-pub use mux::{Mux, Nature};
+use mux::Mux;
+pub use mux::{Nature, Share};
 
 /// How often shared connections are looked after: entries that have waited too long, connections that nobody uses.
 const BEAT: Duration = Duration::from_millis(50);
@@ -127,14 +128,15 @@ impl Site {
         Lane { purpose, number }
     }
 
-    /// The shared connection of a lane.
-    pub fn mux(self: &Rc<Self>, lane: Lane) -> Rc<Mux> {
-        let known = self.muxes.borrow().get(&lane).cloned();
-        known.unwrap_or_else(|| {
+    /// A share in the connection of a lane.
+    pub fn share(self: &Rc<Self>, lane: Lane) -> Share {
+        let known = self.muxes.borrow().get(&lane).cloned().filter(|mux| !mux.is_retired());
+        let mux = known.unwrap_or_else(|| {
             let mux = Mux::open(lane.clone(), self.clone());
             self.muxes.borrow_mut().insert(lane, mux.clone());
             mux
-        })
+        });
+        Share::of(&mux)
     }
 
     /// The pool of connections for one client each.

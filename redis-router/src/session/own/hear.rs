@@ -116,6 +116,7 @@ impl Own<'_> {
         }
         if last {
             self.passing = None;
+            self.again = true;
             self.pinned.end_reply();
             self.answered();
         }

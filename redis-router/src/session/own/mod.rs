@@ -150,8 +150,7 @@ impl Own<'_> {
 
     /// Gives the connection back.
     fn part(&mut self) {
-        let clean =
-            self.pinned.is_clean() && self.large.is_none() && self.kept.is_empty() && !self.turned_away;
+        let clean = self.pinned.is_clean() && self.is_at_rest() && !self.turned_away;
         self.session.set_db(self.pinned.db());
         self.session.profile.guest().leases(None);
         self.session.profile.guest().does(Doing::Normal);
@@ -208,6 +207,7 @@ impl Own<'_> {
                 let link = &mut self.session.down.link();
                 self.pinned.give_up(NO_SERVER, link.outbox.buffer());
                 if self.pinned.is_done() {
+                    self.again = false; // what the client says next is the session's to look at
                     return Ok(());
                 }
             }
@@ -218,15 +218,19 @@ impl Own<'_> {
 
     /// Drops the connection; how many bytes of what was ordered have not left.
     fn hang_up(&mut self) -> usize {
-        (self.replies, self.turned_away) = (ReplyFramer::default(), false);
-        self.kept.clear();
-        self.passing = None;
-        let Some(mut lease) = self.lease.take() else { return 0 };
+        let Some(mut lease) = self.let_go() else { return 0 };
         lease.suspect();
         let unsent = lease.link.outbox.rest().len();
         lease.link.outbox.clear();
         lease.release(Reuse::Discard);
         unsent
+    }
+
+    /// The connection is done with, and with it what has come of a reply.
+    fn let_go(&mut self) -> Option<Lease<Leasehold>> {
+        (self.replies, self.turned_away, self.passing) = (ReplyFramer::default(), false, None);
+        self.kept.clear();
+        self.lease.take()
     }
 
     fn lost(&mut self, unsent: usize) -> Result<Recovery, Ending> {
@@ -258,10 +262,10 @@ impl Own<'_> {
         self.session.answer_locally(verb, request, quiet).await?;
         let after = self.session.purpose();
         if verb == command::Verb::Reset {
-            self.lease = None;
+            drop(self.let_go());
             self.pinned = Pinned::new(after.resp, after.db, Barrier::default());
         } else if before != after {
-            self.lease = None;
+            drop(self.let_go());
             let moved = self.pinned.moved(after.resp, after.db, self.session.down.link().outbox.buffer());
             if moved.cut {
                 return Err(Ending::Upstream);
@@ -326,8 +330,14 @@ impl Own<'_> {
         true
     }
 
+    /// Nothing is owed, nothing is on its way in either direction, and nothing of the client is on the connection.
+    fn is_at_rest(&self) -> bool {
+        let midway = self.large.is_some() || self.passing.is_some() || !self.kept.is_empty();
+        self.pinned.is_done() && !midway
+    }
+
     fn is_over(&self) -> bool {
-        self.pinned.is_done() && self.large.is_none() && self.kept.is_empty() && !self.again
+        self.is_at_rest() && !self.again
     }
 
     /// Nobody has any bytes. While the process drains, a client that is owed nothing may go.

@@ -27,7 +27,9 @@ impl Own<'_> {
     /// Client to server, one read's worth.
     pub(super) fn pump_downstream(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
         let barred = self.barred && self.session.site.is_barred(cx.waker());
-        if barred || self.waits || self.turned_away || self.unsent() > UNSENT_BYTES {
+        // While a reply is passed on in pieces, an answer of our own would fall into the middle of it.
+        let waits = self.waits || self.turned_away || self.passing.is_some();
+        if barred || waits || self.unsent() > UNSENT_BYTES {
             return self.notice_hang_up(cx);
         }
         self.again |= std::mem::take(&mut self.barred);
@@ -36,9 +38,7 @@ impl Own<'_> {
             return self.feed(&kept).map_continue(|()| true);
         }
         if self.ended {
-            // What waits for something to happen would take it from those who can still use it.
-            let over = self.blocks || self.pinned.is_subscribed() || self.pinned.owed() == 0;
-            return if over { Break(Event::End(Ending::Finished)) } else { Continue(false) };
+            return self.wait_for_the_last();
         }
         let read = {
             let mut link = self.session.down.link();
@@ -61,10 +61,17 @@ impl Own<'_> {
     /// A client that is not read is still watched, while its bytes are few.
     fn notice_hang_up(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
         let scratch = self.session.site.scratch();
-        match self.session.down.link().read_ahead(cx, scratch, AHEAD_BYTES) {
-            true => Break(Event::End(Ending::Aborted)),
-            false => Continue(false),
-        }
+        let gone = self.session.down.link().read_ahead(cx, scratch, AHEAD_BYTES);
+        if gone { self.wait_for_the_last() } else { Continue(false) }
+    }
+
+    /// The client says no more. It may still hear what it is owed, but what waits for something to happen would take it
+    /// from those who can still use it, and half a request has no answer.
+    fn wait_for_the_last(&mut self) -> ControlFlow<Event, bool> {
+        self.ended = true;
+        let hears = self.pinned.owed() > 0 || self.passing.is_some() || !self.kept.is_empty();
+        let vain = self.blocks || self.pinned.is_subscribed() || self.large.is_some();
+        if hears && !vain { Continue(false) } else { Break(Event::End(Ending::Finished)) }
     }
 
     /// Hands the client's bytes on, and keeps what is not used.
@@ -72,7 +79,7 @@ impl Own<'_> {
         let mut at = 0;
         let outcome = loop {
             let rest = &bytes[at..];
-            let over = self.pinned.is_done() && self.large.is_none() && at > 0;
+            let over = self.is_at_rest() && at > 0;
             let stopped = self.waits || self.barred;
             if rest.is_empty() || over || stopped || self.unsent() > UNSENT_BYTES {
                 self.again = !rest.is_empty() && !stopped && !over;

@@ -15,6 +15,7 @@ mod life;
 mod receiver;
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -77,9 +78,37 @@ pub struct Mux {
     crowd: RefCell<Vec<Waker>>,
     /// What the ledger's entries occupy in the hold while there is no master.
     held: RefCell<Vec<Held>>,
+    /// Sessions that may enter requests.
+    users: Cell<usize>,
     idle_since: Cell<u64>,
     canary_at: Cell<u64>,
     retired: Cell<bool>,
+}
+
+/// A session's share in a shared connection, which lives as long as somebody has one.
+pub struct Share(Rc<Mux>);
+
+impl Share {
+    /// One more session uses it.
+    pub(super) fn of(mux: &Rc<Mux>) -> Self {
+        mux.users.set(mux.users.get() + 1);
+        Self(mux.clone())
+    }
+}
+
+impl Deref for Share {
+    type Target = Mux;
+    #[inline]
+    fn deref(&self) -> &Mux {
+        &self.0
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.users.set(self.users.get() - 1);
+        self.idle_since.set(self.site.now());
+    }
 }
 
 impl Mux {
@@ -95,6 +124,7 @@ impl Mux {
             connected: Cell::new(false),
             crowd: RefCell::default(),
             held: RefCell::default(),
+            users: Cell::new(0),
             idle_since: Cell::new(now),
             canary_at: Cell::new(now),
             retired: Cell::new(false),
@@ -185,7 +215,7 @@ impl Mux {
 
     fn is_unused(&self) -> bool {
         let idle = Duration::from_micros(self.site.now().saturating_sub(self.idle_since.get()));
-        idle > IDLE && self.ledger.borrow().is_empty()
+        idle > IDLE && self.users.get() == 0 && self.ledger.borrow().is_empty()
     }
 
     #[inline]
