@@ -150,8 +150,8 @@ impl Own<'_> {
 
     /// Gives the connection back.
     fn part(&mut self) {
-        let clean =
-            self.pinned.is_clean() && self.large.is_none() && self.kept.is_empty() && !self.turned_away;
+        let midway = self.large.is_some() || !self.kept.is_empty() || self.passing.is_some();
+        let clean = self.pinned.is_clean() && !midway && !self.turned_away;
         self.session.set_db(self.pinned.db());
         self.session.profile.guest().leases(None);
         self.session.profile.guest().does(Doing::Normal);
@@ -327,7 +327,11 @@ impl Own<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.pinned.is_done() && self.large.is_none() && self.kept.is_empty() && !self.again
+        self.pinned.is_done()
+            && self.large.is_none()
+            && self.kept.is_empty()
+            && self.passing.is_none()
+            && !self.again
     }
 
     /// Nobody has any bytes. While the process drains, a client that is owed nothing may go.
