@@ -289,6 +289,9 @@ impl Session {
         if span.argc == 0 && !span.inline {
             return Taken::Used(span.len); // no command, no reply
         }
+        if self.down.take_largest() > self.terms.large {
+            self.heavy = HEAVY;
+        }
         if span.inline || self.heavy > 0 || self.stranger {
             return Taken::Aside(span.len);
         }
@@ -315,9 +318,6 @@ impl Session {
             self.note_script(script, args);
         }
         self.enter(request, command);
-        if self.down.take_largest() > self.terms.large {
-            self.heavy = HEAVY;
-        }
         Taken::Used(request.len())
     }
 

@@ -68,6 +68,8 @@ pub(super) struct Receiver {
     frame: usize,
     /// A part of the front entry's answer has been given out.
     torn: bool,
+    /// So many bytes of it.
+    given: usize,
     /// A frame of this answer says that the request did not run.
     rejected: bool,
     /// Frames of the entry that is being judged.
@@ -78,7 +80,7 @@ impl Receiver {
     /// For a connection on which nothing has come yet.
     pub(super) fn new(rejections: Rejections) -> Self {
         let (framer, kept) = (ReplyFramer::default(), Vec::new());
-        Self { framer, rejections, kept, frame: 0, torn: false, rejected: false, judged: 0 }
+        Self { framer, rejections, kept, frame: 0, torn: false, given: 0, rejected: false, judged: 0 }
     }
 
     /// True while somebody has heard the beginning of a reply and not its end.
@@ -86,8 +88,8 @@ impl Receiver {
         self.torn
     }
 
-    /// Takes bytes from the server; `settled` gets each entry whose last reply has been heard, its request, and how large
-    /// the (rest of the) reply was.
+    /// Takes bytes from the server; `settled` gets each entry whose last reply has been heard, its request, and the
+    /// reply's size.
     pub(super) fn take<P: Payee>(
         &mut self,
         fresh: &[u8],
@@ -142,6 +144,7 @@ impl Receiver {
             return Err(Disorder::Order);
         }
         self.torn = true;
+        self.given += self.kept.len();
         self.forget();
         Ok(())
     }
@@ -171,7 +174,7 @@ impl Receiver {
         if self.rejected && !self.torn {
             ledger.judge(answer, true);
         } else {
-            let size = answer.len();
+            let size = std::mem::take(&mut self.given) + answer.len();
             let heard = ledger.settle(|front, request| {
                 let heard = front.payee.hear(answer);
                 settled(front, request, size);
@@ -243,6 +246,7 @@ mod tests {
         receiver: Receiver,
         heard: Vec<Rc<RefCell<String>>>,
         settled: usize,
+        largest: usize,
         tag: u16,
     }
 
@@ -258,6 +262,7 @@ mod tests {
                 receiver: Receiver::new(Rejections::OfMaster),
                 heard: Vec::new(),
                 settled: 0,
+                largest: 0,
                 tag: tag("set"),
             };
             for (nature, replies) in entries {
@@ -274,8 +279,11 @@ mod tests {
         }
 
         fn hears(&mut self, bytes: &[u8]) -> Result<Course, Disorder> {
-            let Self { ledger, receiver, settled, .. } = self;
-            receiver.take(bytes, ledger, &mut |_, _, _| *settled += 1)
+            let Self { ledger, receiver, settled, largest, .. } = self;
+            receiver.take(bytes, ledger, &mut |_, _, size| {
+                *settled += 1;
+                *largest = size.max(*largest);
+            })
         }
 
         fn heard(&self) -> Vec<String> {
@@ -348,6 +356,7 @@ mod tests {
         assert!(table.receiver.is_torn());
         assert_eq!(table.heard()[0].len(), 1_000_010);
         table.hears(b"\r\n+OK\r\n").unwrap();
+        assert_eq!(table.largest, 1_000_012, "its size is that of the whole");
         assert!(!table.receiver.is_torn());
         assert_eq!(table.heard()[1], "+OK\r\n");
     }
