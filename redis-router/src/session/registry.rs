@@ -67,6 +67,17 @@ impl Doing {
     const ALL: [Self; 6] =
         [Self::Normal, Self::Blocked, Self::Transaction, Self::Subscribed, Self::Monitor, Self::Tracking];
 
+    /// The command that `CLIENT LIST` tells of it: the one that made it so; the last one of others is not kept.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Normal | Self::Tracking => "NULL",
+            Self::Blocked => "blpop",
+            Self::Transaction => "multi",
+            Self::Subscribed => "subscribe",
+            Self::Monitor => "monitor",
+        }
+    }
+
     fn of(letter: u8) -> Self {
         Self::ALL.into_iter().find(|doing| *doing as u8 == letter).unwrap_or_default()
     }

@@ -15,7 +15,7 @@ pub(super) fn put_line(out: &mut Vec<u8>, guest: &Guest, me: Option<&Profile>, n
     let age = now.saturating_sub(guest.since) / 1_000;
     let redirection = me.map_or(-1, |me| me.redirection);
     let resp = if card.resp == Resp::V3 { 3 } else { 2 };
-    let command = me.map_or("NULL", |_| "client");
+    let command = if me.is_some() { "client" } else { guest.doing().command() };
     let user = card.user.as_deref().map_or_else(|| "default".into(), text);
     let flags = char::from(guest.doing() as u8);
     // A vector takes whatever is written to it.
