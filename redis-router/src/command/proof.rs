@@ -1,6 +1,6 @@
 //! Which errors prove that a command did not run, so that another server may run it. Kind: pure.
 
-use crate::command::{Command, Group};
+use crate::command::{Command, Flags, Group};
 
 /// The beginning of what `EXEC` says if it is refused for a reason of its own.
 const BECAUSE: &[u8] = b"-EXECABORT Transaction discarded because of: ";
@@ -22,7 +22,7 @@ const WAIT_ON_REPLICA: &[u8] = b"-ERR WAIT";
 /// been done.
 pub fn proves_not_run(command: &Command, head: &[u8]) -> bool {
     if head.starts_with(FORCED) {
-        return true;
+        return command.flags.contain(Flags::BLOCKING);
     }
     let reason = head.strip_prefix(BECAUSE).or_else(|| head.strip_prefix(b"-")).unwrap_or_default();
     if !TURNED_AWAY.iter().any(|code| reason.starts_with(code)) {

@@ -219,6 +219,7 @@ impl Session {
     /// From now on its commands go to the connection of this purpose.
     fn go_on_as(&mut self, purpose: Purpose) {
         if purpose != self.mux.lane().purpose {
+            self.profile.belong(&*purpose.identity);
             self.mux = self.site.share(self.site.lane(purpose));
         }
     }

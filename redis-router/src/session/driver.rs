@@ -98,8 +98,10 @@ impl Session {
         let mux = site.share(site.lane(terms.purpose(terms.identity.clone(), Resp::V2)));
         let now = site.now() / 1000;
         let stay = house.guests.enter(visitor.peer.clone(), visitor.local, now);
+        let profile = Box::new(Profile::new(stay));
+        profile.belong(&*terms.identity);
         Self {
-            profile: Box::new(Profile::new(stay)),
+            profile,
             down: Rc::new(Downstream::new(link, visitor.peer.to_string().into(), terms.output)),
             tally: house.tally.clone(),
             seat: house.floor.seat(),
@@ -364,7 +366,7 @@ impl Session {
         Taken::Used(whole.len)
     }
 
-    /// Looks ahead from `MULTI` to its `EXEC` or `DISCARD`.
+    /// Looks ahead from `MULTI` to its `EXEC`.
     fn gather(&self, bytes: &[u8], first: Span) -> Option<Whole> {
         let mut whole = Whole { len: first.len, replies: 1, nature: Nature::Read, end: CommandId::UNKNOWN };
         let mut framer = RequestFramer::default();
@@ -380,7 +382,8 @@ impl Session {
                 return None;
             }
             match command::route(command, args.clone()) {
-                Route::Local(command::Verb::Exec | command::Verb::Discard) => {
+                // Not DISCARD: an ACL may refuse it, which leaves the transaction open.
+                Route::Local(command::Verb::Exec) => {
                     whole.end = command.id;
                     return Some(whole);
                 }

@@ -1,5 +1,6 @@
 //! Who a client is: what it has said of itself, what it has selected, and its number. Kind: pure.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use super::registry::{Card, Guest, Registry, Stay};
@@ -24,6 +25,16 @@ impl Profile {
     /// Its number.
     pub fn id(&self) -> u64 {
         self.stay.guest().id
+    }
+
+    /// Another client of the same realm.
+    pub fn fellow(&self, id: u64) -> Option<Arc<Guest>> {
+        self.stay.registry().find(id, self.guest().realm())
+    }
+
+    /// From now on it is known to Redis as this one.
+    pub fn belong(&self, identity: &impl Hash) {
+        self.guest().belongs(self.stay.registry().realm(identity));
     }
 
     /// All clients.

@@ -4,6 +4,7 @@
 //! goes to Redis. Numbers begin at 1 and are never used again.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,6 +117,8 @@ pub struct Guest {
     summons: AtomicU8,
     /// Its own connection's number at the server; 0: it has none.
     upstream: AtomicU64,
+    /// As whom it is known to Redis, by a number that says no more than whether two are the same.
+    realm: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -128,6 +131,16 @@ impl Guest {
     /// Shows a changed card.
     pub fn show(&self, card: &Card) {
         lock(&self.card).clone_from(card);
+    }
+
+    /// As whom it is known to Redis.
+    pub fn realm(&self) -> u64 {
+        self.realm.load(Ordering::Relaxed)
+    }
+
+    /// It is known to Redis as somebody else now.
+    pub fn belongs(&self, realm: u64) {
+        self.realm.store(realm, Ordering::Relaxed);
     }
 
     /// What it is doing.
@@ -192,6 +205,7 @@ impl Guest {
 #[derive(Debug, Default)]
 pub struct Registry {
     guests: Mutex<Guests>,
+    hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
@@ -219,6 +233,7 @@ impl Registry {
             doing: AtomicU8::new(Doing::Normal as u8),
             summons: AtomicU8::default(),
             upstream: AtomicU64::default(),
+            realm: AtomicU64::default(),
             waker: Mutex::default(),
         });
         guests.by_id.insert(guest.id, Arc::clone(&guest));
@@ -226,14 +241,19 @@ impl Registry {
         Stay { registry: Arc::clone(self), guest }
     }
 
-    /// The client of this number.
-    pub fn find(&self, id: u64) -> Option<Arc<Guest>> {
-        lock(&self.guests).by_id.get(&id).cloned()
+    /// The number of a realm: the same for the same identity, until the process ends.
+    pub fn realm(&self, identity: &impl Hash) -> u64 {
+        self.hasher.hash_one(identity)
     }
 
-    /// All of them, by number.
-    pub fn all(&self) -> Vec<Arc<Guest>> {
-        lock(&self.guests).by_id.values().cloned().collect()
+    /// The client of this number, if it belongs to the realm.
+    pub fn find(&self, id: u64, realm: u64) -> Option<Arc<Guest>> {
+        lock(&self.guests).by_id.get(&id).filter(|guest| guest.realm() == realm).cloned()
+    }
+
+    /// All clients of a realm, by number. Nobody sees others: what Redis lets him do there, only Redis knows.
+    pub fn all(&self, realm: u64) -> Vec<Arc<Guest>> {
+        lock(&self.guests).by_id.values().filter(|guest| guest.realm() == realm).cloned().collect()
     }
 
     /// How many.
@@ -292,9 +312,9 @@ pub(crate) mod tests {
         let (one, two) = (enter(&registry, 1), enter(&registry, 2));
         assert_eq!((one.guest().id, two.guest().id, registry.len()), (1, 2, 2));
         drop(two);
-        assert!(registry.find(2).is_none());
+        assert!(registry.find(2, 0).is_none());
         assert_eq!(enter(&registry, 3).guest().id, 3);
-        assert_eq!(registry.all().iter().map(|guest| guest.id).collect::<Vec<_>>(), [1]);
+        assert_eq!(registry.all(0).iter().map(|guest| guest.id).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

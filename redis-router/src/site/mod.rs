@@ -34,6 +34,13 @@ const BEAT: Duration = Duration::from_millis(50);
 /// How long a login that a server took is not asked about again, in microseconds: thousands of clients come at once.
 const LOGIN_HOLDS: u64 = 5_000_000;
 
+/// Shared connections of one worker to one master: combinations of user, password, database and protocol. Sixteen
+/// databases in both protocols for eight users are 256; whoever wants more wants Redis' `maxclients` for himself.
+const MOST_LANES: usize = 256;
+
+/// What a client hears that wants one more.
+const TOO_MANY_LANES: &[u8] = b"-ERR too many combinations of users, databases and protocols are in use\r\n";
+
 /// The pause after a first failed login, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
@@ -177,6 +184,10 @@ impl Site {
             && self.now().saturating_sub(*at) < LOGIN_HOLDS
         {
             return Ok(greeting.clone());
+        }
+        let known = self.muxes.borrow().keys().any(|lane| lane.purpose == *purpose);
+        if !known && self.muxes.borrow().len() >= MOST_LANES {
+            return Err(Bytes::from_static(TOO_MANY_LANES));
         }
         let greeting = self.log_in(purpose).await?;
         let mut logins = self.logins.borrow_mut();

@@ -124,6 +124,9 @@ impl Own<'_> {
 
     /// Something was answered: what waited for that may go on.
     fn answered(&mut self) {
+        if !self.turned_away && self.turned_away_since.take().is_some() {
+            self.pauses.reset();
+        }
         if self.blocks && self.pinned.owed() == 0 {
             self.blocks = false;
             self.session.profile.guest().does(Doing::Normal);

@@ -74,6 +74,9 @@ struct Own<'a> {
     barred: bool,
     /// Something was turned away: only what is on its way is awaited.
     turned_away: bool,
+    /// Since when nothing was answered but that.
+    turned_away_since: Option<Instant>,
+    pauses: Backoff,
     /// A call is under way that waits for something to happen.
     blocks: bool,
     /// The client says no more, but may still hear.
@@ -109,6 +112,8 @@ impl Session {
             waits: false,
             barred: false,
             turned_away: false,
+            turned_away_since: None,
+            pauses: Backoff::new(PAUSES.0, PAUSES.1),
             blocks: false,
             ended: false,
             again: true,
@@ -128,10 +133,11 @@ impl Own<'_> {
             match poll_fn(|cx| self.poll_turn(cx)).await {
                 Event::Done => return Ok(()),
                 Event::End(ending) => return Err(ending),
-                Event::Lost | Event::TurnedAway => {
+                Event::Lost => {
                     let unsent = self.hang_up();
                     self.go_on(unsent).await?;
                 }
+                Event::TurnedAway => self.try_elsewhere().await?,
                 Event::Local { verb, quiet, request } => self.local(verb, quiet, &request).await?,
             }
         }
@@ -144,6 +150,10 @@ impl Own<'_> {
             return Err(Ending::Upstream); // a large one, whose rest nobody wants
         };
         self.session.answer(|out| put_error(out, NO_SERVER));
+        let (command, _) = identify(&bytes[..span.len]);
+        if matches!(command.name, "multi" | "watch") {
+            return Err(Ending::Upstream); // what it sends next would run without the guard that it thinks it has
+        }
         self.session.down.link().inbox.keep(&bytes[span.len..]);
         Ok(())
     }
@@ -191,6 +201,19 @@ impl Own<'_> {
             }
             Err(_) => Ok(false),
         }
+    }
+
+    /// The server turned something away, and may do so again: each time a longer pause, and an end to it.
+    async fn try_elsewhere(&mut self) -> Result<(), Ending> {
+        let unsent = self.hang_up();
+        let since = *self.turned_away_since.get_or_insert_with(Instant::now);
+        let patience = self.session.site.common.hold.deadline().saturating_duration_since(Instant::now());
+        if since.elapsed() > patience {
+            self.pinned.give_up(NO_SERVER, self.session.down.link().outbox.buffer());
+            self.turned_away_since = None;
+        }
+        sleep(self.pauses.next_delay(fastrand::u32(..))).await;
+        self.go_on(unsent).await
     }
 
     /// The connection is gone, and the last `unsent` bytes that were ordered have not left: goes on with another, as

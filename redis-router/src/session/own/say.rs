@@ -9,10 +9,13 @@ use super::{AHEAD_BYTES, Event, Own, identify};
 use crate::command::Route;
 use crate::session::pinned::Order;
 use crate::session::registry::Doing;
-use crate::wire::{Framed, Span};
+use crate::wire::{Args, Framed, Span};
 
 /// Bytes that may wait for the server; beyond that the client is not read.
 const UNSENT_BYTES: usize = 256 * 1024;
+
+/// Redis' own text.
+const DISCARD_ARGUMENTS: &str = "ERR wrong number of arguments for 'discard' command";
 
 /// What becomes of a request that is too large to be gathered.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -138,12 +141,15 @@ impl Own<'_> {
         }
         let mut link = self.session.down.link();
         let out = link.outbox.buffer();
+        let ends_nothing = command.name == "discard" && Args::new(request).count() != 1;
         let mut order = match &refusal {
             Some(text) => self.pinned.refuse(text, out),
+            // Redis refuses it, and the transaction goes on.
+            None if ends_nothing => self.pinned.refuse(DISCARD_ARGUMENTS, out),
             None => self.pinned.request(command, request, out),
         };
         if let Order::Redirect { to } = order {
-            let other = self.session.profile.registry().find(to);
+            let other = self.session.profile.fellow(to);
             order = self.pinned.redirected(command, request, other.and_then(|other| other.upstream()), out);
         }
         drop(link);

@@ -24,7 +24,7 @@ pub(super) fn answer(
         Verb::ClientInfo => arity(args, 2, "client|info").map(|()| put_info(profile, now, out)),
         Verb::ClientList => list(args, profile, registry, now, out),
         Verb::ClientKill => kill(args, profile, registry, now, out),
-        Verb::ClientUnblock => unblock(args, registry, out),
+        Verb::ClientUnblock => unblock(args, profile, registry, out),
         Verb::ClientReply => reply(args, out),
         _ => unknown(args),
     }
@@ -103,7 +103,7 @@ fn reply(args: &[&[u8]], out: &mut Vec<u8>) -> Outcome {
 fn list(args: &[&[u8]], profile: &Profile, registry: &Registry, now: u64, out: &mut Vec<u8>) -> Outcome {
     let filter = parse_list(&args[2..])?;
     let mut lines = Vec::new();
-    for guest in registry.all() {
+    for guest in registry.all(profile.guest().realm()) {
         if filter.takes(&guest, now) {
             let me = (guest.id == profile.id()).then_some(profile);
             put_line(&mut lines, &guest, me, now);
@@ -122,7 +122,7 @@ fn kill(args: &[&[u8]], profile: &Profile, registry: &Registry, now: u64, out: &
     };
     let mut killed = 0;
     let mut suicide = false;
-    for guest in registry.all() {
+    for guest in registry.all(profile.guest().realm()) {
         let me = guest.id == profile.id();
         if !filter.takes(&guest, now) || (me && filter.skips_me) {
             continue;
@@ -141,7 +141,7 @@ fn kill(args: &[&[u8]], profile: &Profile, registry: &Registry, now: u64, out: &
     Ok(if suicide { Effect::Killed } else { Effect::Answered })
 }
 
-fn unblock(args: &[&[u8]], registry: &Registry, out: &mut Vec<u8>) -> Outcome {
+fn unblock(args: &[&[u8]], profile: &Profile, registry: &Registry, out: &mut Vec<u8>) -> Outcome {
     arity(args, -3, "client|unblock")?;
     let summons = match args {
         [_, _, _] => Summons::Timeout,
@@ -156,7 +156,7 @@ fn unblock(args: &[&[u8]], registry: &Registry, out: &mut Vec<u8>) -> Outcome {
         }
     };
     let id = integer(args[2]).ok_or("ERR value is not an integer or out of range")?;
-    let guest = u64::try_from(id).ok().and_then(|id| registry.find(id));
+    let guest = u64::try_from(id).ok().and_then(|id| registry.find(id, profile.guest().realm()));
     let blocked = guest.filter(|guest| guest.doing() == Doing::Blocked);
     if let Some(guest) = &blocked {
         guest.summon(summons);

@@ -136,7 +136,8 @@ impl Receiver {
     fn part<P: Payee>(&mut self, bytes: &[u8], ledger: &Ledger<P>) -> Result<(), Disorder> {
         self.kept.extend_from_slice(bytes);
         let keep_back = self.kept.len() <= STREAM_AT && !self.torn;
-        if keep_back || ledger.is_judging() || self.rejected || self.kept[self.frame..].starts_with(b">") {
+        let pushed = !self.torn && self.kept[self.frame..].starts_with(b">");
+        if keep_back || ledger.is_judging() || self.rejected || pushed {
             return Ok(());
         }
         let front = ledger.front().ok_or(Disorder::Unsolicited)?;
