@@ -31,6 +31,7 @@ pub mod python;
 pub mod redis;
 pub mod report;
 pub mod router;
+pub mod suite;
 pub mod sweeper;
 pub mod test;
 pub mod up;

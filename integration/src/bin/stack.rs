@@ -1,7 +1,7 @@
 //! `cargo stack`: the real stack on one machine. Kind: wiring.
 
 use clap::{Parser, Subcommand};
-use integration::{Result, bench, commands, drill, test, up};
+use integration::{Result, bench, commands, drill, suite, test, up};
 use std::process::ExitCode;
 
 /// The real stack on one machine: servers, our routers, tests, benches and drills.
@@ -21,6 +21,8 @@ enum Command {
     Drill(drill::Args),
     Soak(drill::Soak),
     Bench(bench::Args),
+    /// Run the test suites of client libraries directly and through a router
+    Suite(suite::Args),
     /// Write redis-router's table of commands from what a real Redis says of itself
     Commands(commands::Args),
 }
@@ -42,6 +44,7 @@ fn run(command: Command) -> Result<()> {
         Command::Drill(args) => drill::run(&args),
         Command::Soak(args) => drill::soak(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Suite(args) => suite::run(&args),
         Command::Commands(args) => commands::run(&args),
     }
 }
