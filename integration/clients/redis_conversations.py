@@ -8,6 +8,8 @@ import time
 from urllib.parse import urlsplit
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 URL = urlsplit(sys.argv[1])
 WAIT = 5
@@ -21,7 +23,9 @@ def conversation(talk):
 
 def client(resp, **options):
     who = {"username": URL.username, "password": URL.password}
-    return redis.Redis(URL.hostname, URL.port, protocol=resp, decode_responses=True, socket_timeout=15, **(who | options))
+    # The library would try a refused login ten times, and hide a lost connection.
+    plain = {"protocol": resp, "decode_responses": True, "socket_timeout": 15, "retry": Retry(NoBackoff(), 0)}
+    return redis.Redis(URL.hostname, URL.port, **(plain | who | options))
 
 
 def refused(error, call, *args, **options):
