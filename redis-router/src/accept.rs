@@ -83,7 +83,8 @@ async fn converse(
         Mode::Shared => {
             let visitor = Visitor { peer, local };
             let house = House { floor: &desk.floor, guests: &desk.guests, tally: &desk.tally };
-            let session = Session::new(link, visitor, &house, site.clone(), gate.terms.clone());
+            // In a box: as a value it would be kept twice, in the future that makes it and in the one that runs it.
+            let session = Box::new(Session::new(link, visitor, &house, site.clone(), gate.terms.clone()));
             Ok(session.run().await)
         }
         Mode::Passthrough => Ok(Box::pin(pass_through(desk, gate, site, link)).await),
