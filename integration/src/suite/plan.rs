@@ -123,6 +123,7 @@ pub(super) const PACKAGES: &[&str] = &[
     "pytest-freezer",
     "hypothesis<7",
     "packaging",
+    "coverage", // redis-py's settings name one of its warnings
     "ujson",
     "numpy",
     "pybreaker",
