@@ -32,9 +32,9 @@ use say::Large;
 /// Bytes that a client may send ahead while it waits for a connection.
 pub(super) const AHEAD_BYTES: usize = 64 * 1024;
 
-/// Reads of each side in one turn: 256 KiB at most, so that a client that streams does not keep its worker's others
+/// Reads of each side in one turn: 64 KiB at most, so that a client that streams does not keep its worker's others
 /// waiting.
-const TURN_READS: u32 = 8;
+const TURN_READS: u32 = 2;
 
 /// The pause after a first failure to go on, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
