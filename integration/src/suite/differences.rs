@@ -21,8 +21,6 @@ const PAUSE: &str = "CLIENT PAUSE would stop the clients of everybody: an operat
 const FOLLOW: &str = "whom Redis follows is for Sentinel to say: REPLICAOF, SYNC and PSYNC are refused";
 const REDIRECT: &str =
     "CLIENT TRACKING redirects only to a client that has a connection of its own, as a subscriber has";
-const DEFAULT: &str =
-    "a password alone is a login as `default` by name, which a `default` without a password takes";
 
 const DIFFERENCES: &[Difference] = &[
     redis_py("test_commands.py::TestRedisCommands::test_client_pause", PAUSE),
@@ -30,11 +28,6 @@ const DIFFERENCES: &[Difference] = &[
     redis_py("test_commands.py::TestRedisCommands::test_client_unpause", PAUSE),
     redis_py("test_commands.py::TestRedisCommands::test_replicaof", FOLLOW),
     redis_py("test_commands.py::TestRedisCommands::test_client_tracking", REDIRECT),
-    redis_py("test_commands.py::TestRedisCommands::test_auth", DEFAULT),
-    redis_py(
-        "test_credentials.py::TestCredentialsProvider::test_credential_provider_no_password_error",
-        DEFAULT,
-    ),
 ];
 
 const fn redis_py(test: &'static str, why: &'static str) -> Difference {
