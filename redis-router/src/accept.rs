@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use proxy_core::drain::Presence;
 use proxy_core::error::{Error, Side};
 use proxy_core::link::Link;
@@ -33,8 +34,8 @@ pub struct Gate {
     pub tls: Option<Arc<ServerTls>>,
     /// Whose PROXY headers are believed.
     pub proxies: Policy,
-    /// What its clients may do.
-    pub terms: Arc<Terms>,
+    /// What clients that come now may do.
+    pub terms: ArcSwap<Terms>,
     /// Counts its sessions.
     pub metrics: SessionMetrics,
 }
@@ -84,7 +85,7 @@ async fn converse(
             let visitor = Visitor { peer, local };
             let house = House { floor: &desk.floor, guests: &desk.guests, tally: &desk.tally };
             // In a box: as a value it would be kept twice, in the future that makes it and in the one that runs it.
-            let session = Box::new(Session::new(link, visitor, &house, site.clone(), gate.terms.clone()));
+            let session = Box::new(Session::new(link, visitor, &house, site.clone(), gate.terms.load_full()));
             Ok(session.run().await)
         }
         Mode::Passthrough => Ok(Box::pin(pass_through(desk, gate, site, link)).await),

@@ -102,7 +102,8 @@ struct Realm {
 pub struct RedisRouter {
     config: ArcSwap<Config>,
     realms: Vec<Realm>,
-    gates: Vec<(Listener, Arc<Gate>)>,
+    listeners: Vec<(Listener, Arc<Gate>)>,
+    gates: Vec<Arc<Gate>>,
     hold: Arc<Hold>,
     guests: Arc<Registry>,
     metrics: Metrics,
@@ -146,10 +147,12 @@ impl Service for RedisRouter {
         let realms = config.masters.iter().map(open).collect::<Result<Vec<_>>>()?;
         let client_tls = config.client_tls.clone().map(|tls| ServerTls::new(tls.config(&[])?));
         let client_tls = client_tls.transpose()?.map(Arc::new);
-        let gates = bind(&config, client_tls.as_ref(), context)?;
+        let listeners = bind(&config, client_tls.as_ref(), context)?;
+        let gates = listeners.iter().map(|(_, gate)| gate.clone()).collect();
         Ok(Self {
             config: ArcSwap::new(config),
             realms,
+            listeners,
             gates,
             hold,
             guests: Registry::new(),
@@ -162,7 +165,7 @@ impl Service for RedisRouter {
 
     async fn start(&mut self, context: &Context) -> Result<()> {
         let workers = Arc::new(self.start_workers(context)?);
-        for (listener, gate) in self.gates.drain(..) {
+        for (listener, gate) in self.listeners.drain(..) {
             let (role, mode) = (gate.listener.role, gate.listener.mode);
             tracing::info!(address = %listener.local_addr(), ?role, ?mode, "listens");
             let acceptor = accept_all(listener, gate, workers.clone(), context.drain.watch());
@@ -207,6 +210,7 @@ impl Service for RedisRouter {
             tls.reload()?;
         }
         self.hold.reconfigure(hold_limits(&config));
+        self.renew_terms(&config);
         let old = self.config.swap(config.clone());
         for key in needs_restart(&old, &config) {
             tracing::warn!(key, "takes effect at the next start");
@@ -226,6 +230,19 @@ impl Service for RedisRouter {
 }
 
 impl RedisRouter {
+    /// Clients that come from now on find the new users, limits and refusals. Listeners are told apart by their address.
+    fn renew_terms(&self, config: &Config) {
+        for gate in &self.gates {
+            let same = |listener: &&crate::config::Listener| listener.listen == gate.listener.listen;
+            if let Some(listener) = config.listeners.iter().find(same)
+                && let Some(master) = config.master(&gate.listener.master)
+            {
+                let fixed = crate::config::Listener { role: gate.listener.role, ..listener.clone() };
+                gate.terms.store(Arc::new(Gate::terms(&fixed, config, &config.masters[master])));
+            }
+        }
+    }
+
     fn start_workers(&self, context: &Context) -> Result<Workers<Job>> {
         let first = &self.realms.first().expect("a configuration without masters is refused").common;
         let around = Surroundings { drain: context.drain.clone(), topology: first.topology.clone() };
@@ -312,7 +329,7 @@ fn bind(
             master,
             tls: tls.filter(|_| listener.tls).cloned(),
             proxies: Policy { trusted: listener.proxy_protocol_from.clone(), required: false },
-            terms: Arc::new(Gate::terms(listener, config, &config.masters[master])),
+            terms: ArcSwap::from_pointee(Gate::terms(listener, config, &config.masters[master])),
             metrics: SessionMetrics::new(&context.registry, &name),
             listener: listener.clone(),
         };
@@ -415,16 +432,6 @@ fn hold_limits(config: &Config) -> HoldLimits {
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let json = |config: &Config| serde_json::to_value(config).unwrap_or_default();
     let (old, new) = (json(old), json(new));
-    let fixed = [
-        "/workers",
-        "/state_dir",
-        "/listeners",
-        "/masters",
-        "/users",
-        "/limits",
-        "/observe",
-        "/client_tls",
-        "/sockets",
-    ];
+    let fixed = ["/workers", "/state_dir", "/listeners", "/masters", "/observe", "/client_tls", "/sockets"];
     fixed.into_iter().filter(|key| old.pointer(key) != new.pointer(key)).collect()
 }
