@@ -22,6 +22,8 @@ pub(super) struct Comparison {
     unexpected: Vec<Found>,
     /// In the list of differences, and not different.
     vanished: Vec<String>,
+    /// Passed through the router only when they were tried again, without the others.
+    unsteady: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,7 +97,15 @@ impl Comparison {
             expected,
             unexpected,
             vanished,
+            unsteady: Vec::new(),
         }
+    }
+
+    /// With the tests that were not as good as directly at `first`.
+    pub(super) fn after_retries(mut self, first: Vec<String>) -> Self {
+        let differs = |test: &String| self.unexpected.iter().any(|found| found.test == *test);
+        self.unsteady = first.into_iter().filter(|test| !differs(test)).collect();
+        self
     }
 
     fn is_good(&self) -> bool {
@@ -103,7 +113,7 @@ impl Comparison {
     }
 
     fn text(&self, out: &mut String) {
-        let Self { suite, version, resp, direct, router, expected, unexpected, vanished } = self;
+        let Self { suite, version, resp, direct, router, expected, unexpected, vanished, unsteady } = self;
         let _ = writeln!(
             out,
             "{suite} {version} RESP{resp}: {} pass directly, {} through the router; {} differ by design",
@@ -113,6 +123,9 @@ impl Comparison {
         );
         for found in unexpected {
             let _ = writeln!(out, "    DIFFERENT {}\n        {}", found.test, found.why);
+        }
+        for test in unsteady {
+            let _ = writeln!(out, "    passed only when tried again alone: {test}");
         }
         for test in vanished {
             let _ = writeln!(out, "    no longer different, take it off the list: {test}");
