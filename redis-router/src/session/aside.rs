@@ -141,7 +141,7 @@ impl Session {
 
     async fn select(&mut self, db: u32, out: &mut Vec<u8>) -> Result<(), Ending> {
         let purpose = Purpose { db, ..self.purpose() };
-        match self.ask(&purpose).await? {
+        match self.ask(&purpose, false).await? {
             Ok(_) => {
                 self.go_on_as(purpose);
                 self.profile.select(db);
@@ -165,6 +165,7 @@ impl Session {
         resp: Resp,
     ) -> Result<Result<(Purpose, Greeting), Bytes>, Ending> {
         let mut purpose = Purpose { resp, ..self.purpose() };
+        let proves = login.is_some() && !self.terms.checks_logins();
         if let Some(login) = login {
             if !self.terms.checks_logins() {
                 purpose.identity = Arc::new(Identity::new(login.user, login.password));
@@ -172,12 +173,12 @@ impl Session {
                 return Ok(Err(Bytes::from_static(WRONG_PASS)));
             }
         }
-        Ok(self.ask(&purpose).await?.map(|greeting| (purpose, greeting)))
+        Ok(self.ask(&purpose, proves).await?.map(|greeting| (purpose, greeting)))
     }
 
     /// Asks a server whether it takes this; a client that goes away need not hear it.
-    async fn ask(&self, purpose: &Purpose) -> Result<Result<Greeting, Bytes>, Ending> {
-        let mut asked = pin!(self.site.verify(purpose));
+    async fn ask(&self, purpose: &Purpose, proves: bool) -> Result<Result<Greeting, Bytes>, Ending> {
+        let mut asked = pin!(self.site.verify(purpose, proves));
         poll_fn(|cx| {
             if let Poll::Ready(answer) = asked.as_mut().poll(cx) {
                 return Poll::Ready(Ok(answer));

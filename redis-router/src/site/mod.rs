@@ -31,7 +31,8 @@ pub use mux::{Nature, Share};
 /// How often shared connections are looked after: entries that have waited too long, connections that nobody uses.
 const BEAT: Duration = Duration::from_millis(50);
 
-/// How long a login that a server took is not asked about again, in microseconds: thousands of clients come at once.
+/// How long what a server answered to a client that shows no password is not asked again, in microseconds: thousands
+/// come at once and select their database.
 const LOGIN_HOLDS: u64 = 5_000_000;
 
 /// Shared connections of one worker to one master: combinations of user, password, database and protocol. Sixteen
@@ -178,9 +179,9 @@ impl Site {
     }
 
     /// Whether the server takes this login: its greeting, or what the client is to hear. Waits in the hold for a server.
-    /// A login that was good a moment ago is good.
-    pub async fn verify(&self, purpose: &Purpose) -> Result<Greeting, Bytes> {
-        if let Some((at, greeting)) = self.logins.borrow().get(purpose)
+    /// Whoever shows a password (`proves`) is always asked about; for others what was so a moment ago is so.
+    pub async fn verify(&self, purpose: &Purpose, proves: bool) -> Result<Greeting, Bytes> {
+        if let Some((at, greeting)) = self.logins.borrow().get(purpose).filter(|_| !proves)
             && self.now().saturating_sub(*at) < LOGIN_HOLDS
         {
             return Ok(greeting.clone());
