@@ -268,19 +268,10 @@ impl Settings for Config {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let clients = self.client_tls.iter();
-        let clients = clients
-            .flat_map(|tls| pem_files([Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]));
-        let servers = self.server_tls.iter();
-        let servers =
-            servers.flat_map(|tls| pem_files([tls.certificate.as_ref(), tls.key.as_ref(), tls.ca.as_ref()]));
+        let clients = self.client_tls.iter().flat_map(ServerTlsSettings::files);
+        let servers = self.server_tls.iter().flat_map(ClientTlsSettings::files);
         self.users.file.iter().cloned().chain(clients).chain(servers).collect()
     }
-}
-
-/// The files of a certificate.
-fn pem_files<'a>(paths: [Option<&'a PathBuf>; 3]) -> impl Iterator<Item = PathBuf> + 'a {
-    paths.into_iter().flatten().cloned()
 }
 
 impl Config {
@@ -290,11 +281,5 @@ impl Config {
         self.client_tls.clone().map(|tls| tls.config(&[])).transpose().map_err(wrong("client_tls"))?;
         self.server_tls.clone().map(|tls| tls.config(&[])).transpose().map_err(wrong("server_tls"))?;
         Ok(())
-    }
-
-    /// How many workers there are to be.
-    pub fn worker_count(&self) -> usize {
-        let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if self.workers == 0 { processors() } else { self.workers }
     }
 }

@@ -1,6 +1,6 @@
 //! The service: what is bound, what is started, what a new configuration changes. Kind: wiring.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -8,8 +8,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use proxy_core::app::{Context, Service};
-use proxy_core::config::Override;
-use proxy_core::drain::Watch;
+use proxy_core::config::{Override, changed};
 use proxy_core::error::{Context as _, Error, Result, Side};
 use proxy_core::listener::{Accepted, Listener, ListenerConfig};
 use proxy_core::metrics::SessionMetrics;
@@ -99,7 +98,7 @@ impl Service for PgRouter {
             roster,
             watcher: OnceLock::new(),
         });
-        let state = open_state(&config.state_dir, args.forget_epoch, context)?;
+        let state = State::open_as_told(&config.state_dir, args.forget_epoch, &context.registry)?;
         let replicas = Arc::new(Cluster::new("replicas", []));
         let publisher = Publisher::new(state, replicas.clone(), &context.registry, Instant::now());
         let topology = publisher.subscribe();
@@ -128,7 +127,8 @@ impl Service for PgRouter {
         self.tasks.push(tasks::spawn("cancel requests", pass_cancels_on(requests, workers.clone())));
         for (listener, gate) in self.gates.drain(..) {
             tracing::info!(address = %listener.local_addr(), role = ?gate.listener.role, "listens");
-            let acceptor = accept_all(listener, gate, workers.clone(), context.drain.watch());
+            let serve = move |accepted| Job::Serve(gate.clone(), accepted);
+            let acceptor = workers.clone().receive(listener, context.drain.watch(), serve);
             tasks::spawn_essential("acceptor", acceptor, &context.drain);
         }
         self.workers = Some(workers);
@@ -156,17 +156,14 @@ impl Service for PgRouter {
         self.shared.hold.reconfigure(hold_limits(&config));
         self.shared.resize(config.pool.size);
         let old = self.shared.config.swap(config.clone());
-        for key in needs_restart(&old, &config) {
+        for key in changed(&*old, &*config, FIXED) {
             tracing::warn!(key, "takes effect at the next start");
         }
         Ok(())
     }
 
     async fn stop(mut self) {
-        for task in self.tasks.drain(..) {
-            task.abort();
-            let _ = task.await; // aborted, as was meant
-        }
+        tasks::end(self.tasks.drain(..)).await;
         if let Some(workers) = self.workers.take().and_then(Arc::into_inner) {
             workers.join();
         }
@@ -189,7 +186,7 @@ impl PgRouter {
         cancels: mpsc::Sender<(i32, Vec<u8>)>,
     ) -> Result<Workers<Job>> {
         let (shared, metrics) = (self.shared.clone(), self.metrics.clone());
-        let count = shared.config.load().worker_count();
+        let count = shared.config.load().workers;
         let open = move |floor: Rc<Floor>| {
             let desk = desk(floor, shared.clone(), cancels.clone());
             tasks::spawn_session(metrics::export(desk.clone(), metrics.clone()));
@@ -236,20 +233,6 @@ async fn pass_cancels_on(mut requests: mpsc::Receiver<(i32, Vec<u8>)>, workers: 
     while let Some((pid, secret)) = requests.recv().await {
         let _ = workers.tell(CancelKey::worker(pid), Job::Cancel { pid, secret });
     }
-}
-
-async fn accept_all(
-    listener: Listener,
-    gate: Arc<Gate>,
-    workers: Arc<Workers<Job>>,
-    drain: Watch,
-) -> Result<()> {
-    let dispatch = move |accepted| {
-        if let Err(Job::Serve(_, accepted)) = workers.dispatch(Job::Serve(gate.clone(), accepted)) {
-            accepted.refuse();
-        }
-    };
-    listener.serve(dispatch, drain).await
 }
 
 /// Binds every listener.
@@ -314,17 +297,6 @@ fn watched(config: &Config, dial: Arc<Dial>, greeted: Greeted) -> topology::Sett
     }
 }
 
-fn open_state(dir: &Path, forget: bool, context: &Context) -> Result<State> {
-    if forget
-        && State::forget(dir)
-            .map_err(|error| Error::io(Side::Internal, error))
-            .context("forgetting the epoch")?
-    {
-        tracing::warn!(dir = %dir.display(), "the last epoch is forgotten, as told");
-    }
-    State::open(dir, &context.registry).map_err(Error::config)
-}
-
 fn load_roster(config: &Config, mock: [u8; 32]) -> Result<Roster> {
     let text = match &config.users.file {
         Some(path) => std::fs::read_to_string(path)
@@ -357,19 +329,14 @@ fn hold_limits(config: &Config) -> HoldLimits {
 }
 
 /// Keys that a reload can't change.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let json = |config: &Config| serde_json::to_value(config).unwrap_or_default();
-    let (old, new) = (json(old), json(new));
-    let fixed = [
-        "/workers",
-        "/state_dir",
-        "/listeners",
-        "/cluster",
-        "/client_tls",
-        "/client_tls_required",
-        "/server_tls",
-        "/sockets",
-        "/pool/connect_timeout",
-    ];
-    fixed.into_iter().filter(|key| old.pointer(key) != new.pointer(key)).collect()
-}
+const FIXED: &[&str] = &[
+    "/workers",
+    "/state_dir",
+    "/listeners",
+    "/cluster",
+    "/client_tls",
+    "/client_tls_required",
+    "/server_tls",
+    "/sockets",
+    "/pool/connect_timeout",
+];

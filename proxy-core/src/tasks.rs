@@ -78,6 +78,14 @@ where
     })
 }
 
+/// Ends control tasks that would go on for ever, and waits until they have.
+pub async fn end(tasks: impl IntoIterator<Item = JoinHandle<()>>) {
+    for task in tasks {
+        task.abort();
+        let _ = task.await; // aborted, as was meant
+    }
+}
+
 /// Runs `future` to its end; says what went wrong: its error, its panic, or, if `must_stay()`, that it ended.
 async fn watched<F>(future: F, must_stay: impl FnOnce() -> bool) -> Option<String>
 where

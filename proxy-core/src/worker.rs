@@ -27,7 +27,9 @@ use tokio::task::LocalSet;
 use moderation::{Moderation, NAP};
 
 use crate::drain::{Drain, Phase, Watch};
+use crate::error::Result;
 use crate::link::Scratch;
+use crate::listener::{Accepted, Listener};
 use crate::tasks;
 use crate::upstream::topology::Topology;
 
@@ -218,8 +220,26 @@ pub struct Surroundings {
 }
 
 impl<J: Send + 'static> Workers<J> {
-    /// Starts `count` workers. On each, `open` makes the function that is called with every job; jobs spawn their
-    /// sessions by [`tasks::spawn_session`].
+    /// Lets in whom `listener` accepts, as a job for the least loaded worker; whoever finds no room there is refused.
+    /// Ends with the listener.
+    ///
+    /// # Errors
+    /// As [`Listener::serve`].
+    pub async fn receive(
+        self: Arc<Self>,
+        listener: Listener,
+        drain: Watch,
+        job: impl Fn(Accepted) -> J,
+    ) -> Result<()> {
+        let seat_or_refuse = move |accepted: Accepted| match self.least_loaded().try_reserve() {
+            Ok(place) => place.send(job(accepted)),
+            Err(_) => accepted.refuse(),
+        };
+        listener.serve(seat_or_refuse, drain).await
+    }
+
+    /// Starts `count` workers, as many as there are processors if it is 0. On each, `open` makes the function that is
+    /// called with every job; jobs spawn their sessions by [`tasks::spawn_session`].
     ///
     /// # Errors
     /// The system refuses a thread or an event queue.
@@ -229,7 +249,7 @@ impl<J: Send + 'static> Workers<J> {
         H: FnMut(J) + 'static,
     {
         let mut workers = Self { desks: Vec::new(), threads: Vec::new() };
-        for id in 0..count.max(1) {
+        for id in 0..count_of(count) {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let load = Arc::new(AtomicUsize::new(0));
             let (around, shared, open) = (surroundings.clone(), load.clone(), open.clone());
@@ -260,18 +280,22 @@ impl<J: Send + 'static> Workers<J> {
     ///
     /// # Errors
     /// Its queue is full, or it is gone: the job comes back.
-    pub fn dispatch(&self, job: J) -> Result<(), J> {
+    pub fn dispatch(&self, job: J) -> std::result::Result<(), J> {
+        send(self.least_loaded(), job)
+    }
+
+    fn least_loaded(&self) -> &mpsc::Sender<J> {
         let least = self.desks.iter().min_by_key(|desk| desk.load());
-        send(least.expect("there is always one worker"), job)
+        &least.expect("there is always one worker").jobs
     }
 
     /// Hands `job` to the worker `id`.
     ///
     /// # Errors
     /// There is no such worker, its queue is full, or it is gone: the job comes back.
-    pub fn tell(&self, id: usize, job: J) -> Result<(), J> {
+    pub fn tell(&self, id: usize, job: J) -> std::result::Result<(), J> {
         match self.desks.get(id) {
-            Some(desk) => send(desk, job),
+            Some(desk) => send(&desk.jobs, job),
             None => Err(job),
         }
     }
@@ -285,8 +309,14 @@ impl<J: Send + 'static> Workers<J> {
     }
 }
 
-fn send<J>(desk: &Desk<J>, job: J) -> Result<(), J> {
-    desk.jobs.try_send(job).map_err(|refused| match refused {
+/// How many workers are meant by a setting in which 0 stands for one per processor.
+fn count_of(setting: usize) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if setting == 0 { processors() } else { setting }
+}
+
+fn send<J>(jobs: &mpsc::Sender<J>, job: J) -> std::result::Result<(), J> {
+    jobs.try_send(job).map_err(|refused| match refused {
         TrySendError::Full(job) | TrySendError::Closed(job) => job,
     })
 }

@@ -327,20 +327,10 @@ impl Settings for Config {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let clients = self.client_tls.iter();
-        let clients =
-            clients.flat_map(|tls| paths([Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]));
+        let clients = self.client_tls.iter().flat_map(ServerTlsSettings::files);
         let servers = self.masters.iter().flat_map(|master| [&master.redis_tls, &master.sentinel_tls]);
-        let servers = servers
-            .flatten()
-            .flat_map(|tls| paths([tls.certificate.as_ref(), tls.key.as_ref(), tls.ca.as_ref()]));
-        clients.chain(servers).collect()
+        clients.chain(servers.flatten().flat_map(ClientTlsSettings::files)).collect()
     }
-}
-
-/// The files that are named.
-fn paths<'a>(paths: [Option<&'a PathBuf>; 3]) -> impl Iterator<Item = PathBuf> + 'a {
-    paths.into_iter().flatten().cloned()
 }
 
 impl Config {
@@ -396,12 +386,6 @@ impl Config {
             sentinel.transpose().map_err(wrong("masters.sentinel_tls"))?;
         }
         Ok(())
-    }
-
-    /// How many workers there are to be.
-    pub fn worker_count(&self) -> usize {
-        let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if self.workers == 0 { processors() } else { self.workers }
     }
 }
 

@@ -192,6 +192,13 @@ fn place(invalid: Invalid, table: &Table) -> Fault {
     }
 }
 
+/// Those of `keys` (JSON pointers such as `/pool/size`) that differ, once both are written out: what a reload can't
+/// change is named so. Secrets are written as `***`, so that they never differ here.
+pub fn changed<C: Serialize>(old: &C, new: &C, keys: &[&'static str]) -> Vec<&'static str> {
+    let [old, new] = [old, new].map(|config| serde_json::to_value(config).unwrap_or_default());
+    keys.iter().copied().filter(|key| old.pointer(key) != new.pointer(key)).collect()
+}
+
 /// Variables with our prefix that are no settings: the path of the file itself, and what Kubernetes and Docker
 /// put into every container for a service that goes by our name (`PG_ROUTER_SERVICE_HOST`,
 /// `PG_ROUTER_PORT_6432_TCP_ADDR`).

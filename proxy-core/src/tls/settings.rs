@@ -25,6 +25,11 @@ pub struct ServerTlsSettings {
 }
 
 impl ServerTlsSettings {
+    /// The files that they name.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten().cloned()
+    }
+
     /// Joins the settings; the protocols to agree on are the binary's business.
     ///
     /// # Errors
@@ -66,6 +71,11 @@ pub struct ClientTlsSettings {
 }
 
 impl ClientTlsSettings {
+    /// The files that they name.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        [&self.certificate, &self.key, &self.ca].into_iter().flatten().cloned()
+    }
+
     /// Joins the settings; the protocols to agree on are the binary's business.
     ///
     /// # Errors

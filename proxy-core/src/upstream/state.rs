@@ -16,6 +16,7 @@ use prometheus::IntCounter;
 use tracing::warn;
 
 use super::epoch::Reign;
+use crate::error::{Context as _, Error, Result, Side};
 use crate::metrics::Registry;
 
 /// The file's name within the state folder.
@@ -57,10 +58,25 @@ pub struct State {
 
 impl State {
     /// Reads what an earlier run left in `dir`. Nothing there is a fresh start.
-    pub fn open(dir: &Path, registry: &Registry) -> Result<Self, Unusable> {
+    pub fn open(dir: &Path, registry: &Registry) -> std::result::Result<Self, Unusable> {
         let path = dir.join(FILE);
         let remembered = read(&path)?;
         Ok(Self { path, remembered, on_disk: true, failures: failures(registry) })
+    }
+
+    /// As [`State::open`]; if the operator says so (`--forget-epoch`), what is there is removed first.
+    ///
+    /// # Errors
+    /// `Config`, with the file and the remedy; `Io` if it can't be removed.
+    pub fn open_as_told(dir: &Path, forget: bool, registry: &Registry) -> Result<Self> {
+        if forget
+            && Self::forget(dir)
+                .map_err(|error| Error::io(Side::Internal, error))
+                .context("forgetting the epoch")?
+        {
+            warn!(dir = %dir.display(), "the last epoch is forgotten, as told");
+        }
+        Self::open(dir, registry).map_err(Error::config)
     }
 
     /// Removes what an earlier run left in `dir`: the operator's `--forget-epoch`, to be called before `open`.
@@ -106,7 +122,7 @@ impl State {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Reign>, Unusable> {
+fn read(path: &Path) -> std::result::Result<Option<Reign>, Unusable> {
     let text = match read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
