@@ -1,0 +1,1 @@
+//! Bodies that are read whole: in memory, then in an unlinked file, under one budget of the process. Kind: driver.

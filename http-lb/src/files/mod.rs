@@ -1,0 +1,1 @@
+//! Static files: from memory where they fit, from disk otherwise. Kind: driver.

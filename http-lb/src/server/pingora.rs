@@ -1,0 +1,1 @@
+//! Upstream connections that need TLS or HTTP/2, by pingora. Kind: driver.

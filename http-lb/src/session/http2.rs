@@ -1,0 +1,1 @@
+//! HTTP/2 downstream, by pingora. Kind: driver.
