@@ -1,3 +1,6 @@
 //! One downstream connection, and each request on it from head to last byte. Kind: driver.
 
+pub mod client;
 pub mod http2;
+
+pub use client::{AnswerHead, BodyFault, Client, Gone, Size};
