@@ -323,7 +323,7 @@ fn send<J>(jobs: &mpsc::Sender<J>, job: J) -> std::result::Result<(), J> {
 
 impl Floor {
     /// A floor that listens for as long as the current worker lives.
-    pub(crate) fn open(id: usize, around: Surroundings, load: Arc<AtomicUsize>) -> Rc<Self> {
+    pub fn open(id: usize, around: Surroundings, load: Arc<AtomicUsize>) -> Rc<Self> {
         let floor = Rc::new(Self {
             id,
             scratch: Scratch::default(),

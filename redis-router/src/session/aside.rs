@@ -1,17 +1,13 @@
 //! What a client asks for that the shared connection can't do: the router answers it, or the client gets a connection
 //! of its own. Kind: driver.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
 use proxy_core::session::Ending;
-use proxy_core::worker::Pulse;
 
 use super::driver::Session;
-use super::own::{AHEAD_BYTES, identify};
+use super::own::identify;
 use super::verbs::{self, Effect, Hello, Login};
 use crate::command::{Command, Denial, Route, Verb};
 use crate::server::{Greeting, Identity, Purpose};
@@ -178,19 +174,7 @@ impl Session {
 
     /// Asks a server whether it takes this; a client that goes away need not hear it.
     async fn ask(&self, purpose: &Purpose, proves: bool) -> Result<Result<Greeting, Bytes>, Ending> {
-        let mut asked = pin!(self.site.verify(purpose, proves));
-        poll_fn(|cx| {
-            if let Poll::Ready(answer) = asked.as_mut().poll(cx) {
-                return Poll::Ready(Ok(answer));
-            }
-            if self.seat.pulse(cx) == Some(Pulse::Terminate) {
-                return Poll::Ready(Err(Ending::Terminated));
-            }
-            self.down.register(cx.waker());
-            let gone = self.down.link().read_ahead(cx, self.site.scratch(), AHEAD_BYTES);
-            if gone || self.down.is_closed() { Poll::Ready(Err(Ending::Aborted)) } else { Poll::Pending }
-        })
-        .await
+        self.awaits(self.site.verify(purpose, proves)).await
     }
 
     /// The client has said who it is.

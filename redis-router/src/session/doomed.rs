@@ -76,13 +76,35 @@ impl Doomed {
         self.open
     }
 
-    /// Answers the client's next command, if it is part of the transaction.
-    pub fn answer(&mut self, command: &Command, resp: Resp, out: &mut Vec<u8>) -> Verdict {
+    /// One of its commands was refused: a transaction that is open will be aborted, whatever else is the matter with it.
+    pub fn spoil(&mut self) {
         if self.open {
-            self.answer_open(command.name, resp, out)
-        } else {
-            self.answer_watching(command.name, out)
+            self.fate = Fate::Abort;
         }
+    }
+
+    /// Answers the client's next command, if it is part of the transaction. `takes`: Redis takes it with so many
+    /// arguments.
+    pub fn answer(&mut self, command: &Command, takes: bool, resp: Resp, out: &mut Vec<u8>) -> Verdict {
+        match (self.open, command.name) {
+            (true, name) | (false, name @ ("multi" | "watch" | "unwatch")) if !takes => {
+                self.reject(name, out)
+            }
+            (true, name) => self.answer_open(name, resp, out),
+            (false, name) => self.answer_watching(name, out),
+        }
+    }
+
+    /// As Redis rejects a command for its form (src/server.c, `rejectCommand`): `EXEC` discards the transaction by it.
+    fn reject(&mut self, name: &str, out: &mut Vec<u8>) -> Verdict {
+        let text = format!("wrong number of arguments for '{name}' command");
+        if name == "exec" {
+            put_error(out, &format!("EXECABORT Transaction discarded because of: {text}"));
+            return Verdict::Over;
+        }
+        self.spoil();
+        put_error(out, &format!("ERR {text}"));
+        Verdict::Answered
     }
 
     fn answer_watching(&mut self, name: &str, out: &mut Vec<u8>) -> Verdict {
@@ -127,10 +149,12 @@ mod tests {
     /// Shows the stand-in one command after the other; each is written with what is answered and what comes of it.
     #[track_caller]
     fn check(mut doomed: Doomed, resp: Resp, conversation: &[(&str, &str, Verdict)]) {
-        for &(name, answer, verdict) in conversation {
+        for &(line, answer, verdict) in conversation {
             let mut out = Vec::new();
-            let came = doomed.answer(find(name.as_bytes(), None), resp, &mut out);
-            assert_eq!((String::from_utf8_lossy(&out).trim_end(), came), (answer, verdict), "{name}");
+            let command = find(line.split(' ').next().unwrap().as_bytes(), None);
+            let takes = command.takes(line.split(' ').count() as u32);
+            let came = doomed.answer(command, takes, resp, &mut out);
+            assert_eq!((String::from_utf8_lossy(&out).trim_end(), came), (answer, verdict), "{line}");
         }
     }
 
@@ -138,13 +162,13 @@ mod tests {
     fn a_lost_watch_makes_the_next_exec_answer_nil() {
         use Verdict::{Answered, Over, Pass};
         let to_the_end = [
-            ("GET", "", Pass),
-            ("WATCH", "+OK", Answered),
+            ("GET k", "", Pass),
+            ("WATCH k", "+OK", Answered),
             ("EXEC", "", Pass),
             ("DISCARD", "", Pass),
             ("MULTI", "+OK", Answered),
-            ("SET", "+QUEUED", Answered),
-            ("WATCH", "-ERR WATCH inside MULTI is not allowed", Answered),
+            ("SET k v", "+QUEUED", Answered),
+            ("WATCH k", "-ERR WATCH inside MULTI is not allowed", Answered),
             ("MULTI", "-ERR MULTI calls can not be nested", Answered),
         ];
         for (resp, nil) in [(Resp::V2, "*-1"), (Resp::V3, "_")] {
@@ -154,10 +178,8 @@ mod tests {
 
     #[test]
     fn a_lost_transaction_is_aborted() {
-        use Verdict::{Answered, Over};
         let doomed = Doomed::open(Fate::Abort);
-        let abort = "-EXECABORT Transaction discarded because of previous errors.";
-        check(doomed, Resp::V3, &[("INCR", "+QUEUED", Answered), ("EXEC", abort, Over)]);
+        check(doomed, Resp::V3, &[("INCR k", "+QUEUED", Verdict::Answered), ABORTED]);
     }
 
     #[test]
@@ -166,5 +188,35 @@ mod tests {
         check(Doomed::watching(), Resp::V2, &[("UNWATCH", "+OK", Over)]);
         check(Doomed::open(Fate::Nil), Resp::V2, &[("DISCARD", "+OK", Over)]);
         check(Doomed::open(Fate::Nil), Resp::V2, &[("RESET", "", Pass), ("QUIT", "", Pass)]);
+    }
+
+    const ABORTED: (&str, &str, Verdict) =
+        ("EXEC", "-EXECABORT Transaction discarded because of previous errors.", Verdict::Over);
+
+    #[test]
+    fn what_has_a_wrong_number_of_arguments_is_refused_as_redis_refuses_it() {
+        use Verdict::{Answered, Over, Pass};
+        let refusal = |name: &str| format!("-ERR wrong number of arguments for '{name}' command");
+        let (multi, watch, unwatch) = (refusal("multi"), refusal("watch"), refusal("unwatch"));
+        let unopened = [
+            ("MULTI x", &*multi, Answered),
+            ("WATCH", &*watch, Answered),
+            ("UNWATCH x", &*unwatch, Answered),
+            ("GET", "", Pass),
+            ("EXEC", "", Pass),
+        ];
+        check(Doomed::watching(), Resp::V2, &unopened);
+        let discarded =
+            "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+        check(Doomed::open(Fate::Nil), Resp::V2, &[("EXEC x", discarded, Over)]);
+    }
+
+    #[test]
+    fn a_transaction_with_a_refused_command_is_aborted_whatever_it_watched() {
+        let get = ("GET", "-ERR wrong number of arguments for 'get' command", Verdict::Answered);
+        check(Doomed::open(Fate::Nil), Resp::V2, &[get, ABORTED]);
+        let mut refused = Doomed::open(Fate::Nil);
+        refused.spoil();
+        check(refused, Resp::V2, &[ABORTED]);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Promise: a client's commands leave one route before they enter another, so that its replies keep their order.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -24,6 +25,9 @@ use crate::wire::{Args, Framed, Limits, RequestFramer, Resp, Span, Violation};
 
 /// Replies that a client may leave unread before its further requests are not read.
 pub(super) const UNHEARD_BYTES: usize = 256 * 1024;
+
+/// Bytes that a client may send ahead while it waits.
+pub(super) const AHEAD_BYTES: usize = 64 * 1024;
 
 /// Requests of a client that was given a large reply for which it gets a connection of its own.
 pub(super) const HEAVY: u8 = 64;
@@ -63,7 +67,7 @@ pub struct Session {
     /// Kept bytes are to be looked at, although nothing new has come.
     again: bool,
     /// The client says no more, but may still hear.
-    ended: bool,
+    pub(super) ended: bool,
     /// It waits for the barrier of a planned failover to fall.
     barred: bool,
     /// So many of its next requests go by a connection of its own.
@@ -404,7 +408,7 @@ impl Session {
     /// Waits until the shared connection owes nothing.
     pub(super) async fn settled(&mut self) -> Result<(), Ending> {
         poll_fn(|cx| {
-            if self.seat.pulse(cx) == Some(Pulse::Terminate) {
+            if self.is_dismissed(cx) {
                 return Poll::Ready(Err(Ending::Terminated));
             }
             self.down.register(cx.waker());
@@ -414,6 +418,33 @@ impl Session {
             if self.down.is_owed_fewer_than(1) { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
+    }
+
+    /// Awaits `work` for a client that may send ahead meanwhile; one that goes away, or is sent away, need not wait.
+    pub(super) async fn awaits<T>(&self, work: impl Future<Output = T>) -> Result<T, Ending> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            if self.is_dismissed(cx) {
+                return Poll::Ready(Err(Ending::Terminated));
+            }
+            self.down.register(cx.waker());
+            let gone = !self.ended && self.down.link().read_ahead(cx, self.site.scratch(), AHEAD_BYTES);
+            if gone || self.down.is_closed() { Poll::Ready(Err(Ending::Aborted)) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Whether a client that waits is to leave at once: the process ends, or another client has killed it. To be
+    /// unblocked concerns what it waits to do: it stays asked.
+    fn is_dismissed(&self, cx: &mut Context<'_>) -> bool {
+        let guest = self.profile.guest();
+        if guest.is_summoned() {
+            guest.wakes(cx.waker());
+        }
+        self.seat.pulse(cx) == Some(Pulse::Terminate) || guest.is_killed()
     }
 
     /// An answer of our own.
@@ -429,12 +460,13 @@ impl Session {
         Ending::Protocol
     }
 
-    /// Lets the client hear the last words.
+    /// Lets the client hear the last words, and that they are the last: the connection itself lives on in the ledger
+    /// for as long as anything is owed to it.
     async fn say_goodbye(&mut self) {
         self.down.close();
-        let flush = poll_fn(|cx| self.down.link().poll_flush(cx));
-        let flushed = tokio::time::timeout(std::time::Duration::from_secs(2), flush);
-        let _ = self.seat.until_terminated(flushed).await; // whoever has gone need not hear it
+        let finish = poll_fn(|cx| self.down.link().poll_finish(cx));
+        let finished = tokio::time::timeout(std::time::Duration::from_secs(2), finish);
+        let _ = self.seat.until_terminated(finished).await; // whoever has gone need not hear it
     }
 }
 

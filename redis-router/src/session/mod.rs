@@ -8,6 +8,10 @@ pub mod pinned;
 pub mod profile;
 pub mod registry;
 mod terms;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;
 pub mod verbs;
 
 pub use driver::{House, Session, Visitor};

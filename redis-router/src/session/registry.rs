@@ -177,6 +177,11 @@ impl Guest {
         self.summons.load(Ordering::Relaxed) != Summons::None as u8
     }
 
+    /// Whether it was asked to be gone. What else is asked is left for when it looks.
+    pub fn is_killed(&self) -> bool {
+        self.summons.load(Ordering::Acquire) == Summons::Kill as u8
+    }
+
     /// What was asked of it since it last looked. To be killed is asked for ever.
     pub fn summoned(&self) -> Summons {
         let kept = self.summons.fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| {

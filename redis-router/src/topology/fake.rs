@@ -226,6 +226,17 @@ impl Drop for Scene {
     }
 }
 
+/// The face of a watcher that looks at nobody, to be told what traffic meets.
+pub(crate) fn handle() -> Handle {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new("redis-router", "test");
+    let replicas = Arc::new(Cluster::new("replicas", []));
+    let state = State::open(dir.path(), &registry).unwrap();
+    let publisher = Arc::new(Publisher::new(state, Arc::clone(&replicas), &registry, Clock::now()));
+    let nobody = "127.0.0.1:1".parse().unwrap();
+    Watcher::new(settings(&nobody, "127.0.0.0/8"), publisher, replicas, &registry).handle()
+}
+
 /// Everybody is asked once a minute: what is noticed sooner is noticed by other means.
 fn settings(sentinel: &Addr, allowed: &str) -> Settings {
     let account = Account { user: Some("watcher".into()), password: Some(Secret::new(PASSWORD)) };

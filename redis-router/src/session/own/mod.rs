@@ -29,9 +29,6 @@ use crate::wire::build::{put_error, put_request};
 use crate::wire::{Args, Framed, ReplyFramer};
 use say::Large;
 
-/// Bytes that a client may send ahead while it waits for a connection.
-pub(super) const AHEAD_BYTES: usize = 64 * 1024;
-
 /// Reads of each side in one turn: 64 KiB at most, so that a client that streams does not keep its worker's others
 /// waiting.
 const TURN_READS: u32 = 2;
@@ -79,8 +76,6 @@ struct Own<'a> {
     pauses: Backoff,
     /// A call is under way that waits for something to happen.
     blocks: bool,
-    /// The client says no more, but may still hear.
-    ended: bool,
     again: bool,
 }
 
@@ -115,7 +110,6 @@ impl Session {
             turned_away_since: None,
             pauses: Backoff::new(PAUSES.0, PAUSES.1),
             blocks: false,
-            ended: false,
             again: true,
         };
         let outcome = own.run().await;
@@ -174,21 +168,8 @@ impl Own<'_> {
         let mut purpose = self.session.purpose();
         purpose.db = self.pinned.db();
         let pool = self.session.site.pool(&purpose);
-        let session = &mut *self.session;
-        let mut wait = pin!(pool.lease(session.down.link().inbox.rest().len()));
-        let got = poll_fn(|cx| {
-            if let Poll::Ready(got) = wait.as_mut().poll(cx) {
-                return Poll::Ready(Ok(got));
-            }
-            if session.seat.pulse(cx) == Some(Pulse::Terminate) {
-                return Poll::Ready(Err(Ending::Terminated));
-            }
-            session.down.register(cx.waker());
-            let scratch = session.site.scratch();
-            let gone = session.down.link().read_ahead(cx, scratch, AHEAD_BYTES);
-            if gone || session.down.is_closed() { Poll::Ready(Err(Ending::Aborted)) } else { Poll::Pending }
-        });
-        match got.await? {
+        let bytes = self.session.down.link().inbox.rest().len();
+        match self.session.awaits(pool.lease(bytes)).await? {
             Ok(lease) => {
                 self.pinned.set_barrier(Barrier::of(&lease.state.version));
                 self.session.profile.guest().leases(Some(lease.state.id));
@@ -212,7 +193,7 @@ impl Own<'_> {
             self.pinned.give_up(NO_SERVER, self.session.down.link().outbox.buffer());
             self.turned_away_since = None;
         }
-        sleep(self.pauses.next_delay(fastrand::u32(..))).await;
+        self.session.awaits(sleep(self.pauses.next_delay(fastrand::u32(..)))).await?;
         self.go_on(unsent).await
     }
 
@@ -234,7 +215,7 @@ impl Own<'_> {
                     return Ok(());
                 }
             }
-            sleep(pauses.next_delay(fastrand::u32(..))).await;
+            self.session.awaits(sleep(pauses.next_delay(fastrand::u32(..)))).await?;
             recovery = self.lost(recovery.send.len())?;
         }
     }

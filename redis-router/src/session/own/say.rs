@@ -5,8 +5,9 @@ use std::task::{Context, Poll};
 
 use proxy_core::session::Ending;
 
-use super::{AHEAD_BYTES, Event, Own, identify};
+use super::{Event, Own, identify};
 use crate::command::Route;
+use crate::session::driver::AHEAD_BYTES;
 use crate::session::pinned::Order;
 use crate::session::registry::Doing;
 use crate::wire::{Args, Framed, Span};
@@ -40,7 +41,7 @@ impl Own<'_> {
             let kept = self.session.down.link().inbox.take();
             return self.feed(&kept).map_continue(|()| true);
         }
-        if self.ended {
+        if self.session.ended {
             return self.wait_for_the_last();
         }
         let read = {
@@ -54,7 +55,7 @@ impl Own<'_> {
                 Continue(true)
             }
             Poll::Ready(Ok(_)) => {
-                self.ended = true;
+                self.session.ended = true;
                 Continue(true)
             }
             Poll::Ready(Err(_)) => Break(Event::End(Ending::Aborted)),
@@ -71,7 +72,7 @@ impl Own<'_> {
     /// The client says no more. It may still hear what it is owed, but what waits for something to happen would take it
     /// from those who can still use it, and half a request has no answer.
     fn wait_for_the_last(&mut self) -> ControlFlow<Event, bool> {
-        self.ended = true;
+        self.session.ended = true;
         let hears = self.pinned.owed() > 0 || self.passing.is_some() || !self.kept.is_empty();
         let vain = self.blocks || self.pinned.is_subscribed() || self.large.is_some();
         if hears && !vain { Continue(false) } else { Break(Event::End(Ending::Finished)) }

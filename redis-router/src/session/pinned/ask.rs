@@ -5,7 +5,7 @@ use super::role::{self, Mode, Role};
 use super::state::Family;
 use super::{Order, Pinned};
 use crate::command::{Command, Verb};
-use crate::session::doomed::{self, Verdict};
+use crate::session::doomed::{self, Doomed, Verdict};
 use crate::wire::build::{put_error, put_integer, put_simple};
 use crate::wire::{Args, Resp};
 
@@ -18,7 +18,10 @@ impl Pinned {
         if self.ledger.is_full() {
             return Order::Wait;
         }
-        if let Some(order) = self.doom(command, out) {
+        let argc = u32::try_from(Args::new(request).count()).unwrap_or(u32::MAX);
+        if self.doomed.is_some()
+            && let Some(order) = self.doom(command, command.takes(argc), out)
+        {
             return order;
         }
         let role = if self.state.opaque { Role::Plain } else { Role::of(command, request) };
@@ -44,7 +47,7 @@ impl Pinned {
         if self.ledger.is_full() {
             return Order::Wait;
         }
-        if let Some(order) = self.doom(command, out) {
+        if let Some(order) = self.doom(command, true, out) {
             return order;
         }
         let what = if self.ahead.tx { What::Queued { select: None } } else { What::Plain };
@@ -71,6 +74,7 @@ impl Pinned {
     pub fn refuse(&mut self, text: &str, out: &mut Vec<u8>) -> Order {
         let mut answer = Vec::new();
         put_error(&mut answer, text);
+        self.doomed.iter_mut().for_each(Doomed::spoil);
         if !self.ahead.tx {
             return self.own(answer, out);
         }
@@ -98,10 +102,10 @@ impl Pinned {
     }
 
     /// A transaction that was lost is answered here.
-    fn doom(&mut self, command: &'static Command, out: &mut Vec<u8>) -> Option<Order> {
+    fn doom(&mut self, command: &'static Command, takes: bool, out: &mut Vec<u8>) -> Option<Order> {
         let doomed = self.doomed.as_mut()?;
         let mut answer = Vec::new();
-        match doomed.answer(command, self.state.resp, &mut answer) {
+        match doomed.answer(command, takes, self.state.resp, &mut answer) {
             Verdict::Pass if doomed.is_open() => self.doomed = None,
             Verdict::Pass => {}
             Verdict::Answered => return Some(self.own(answer, out)),

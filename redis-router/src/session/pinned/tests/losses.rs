@@ -98,6 +98,17 @@ fn a_lost_watch_makes_the_next_exec_answer_nil() {
 }
 
 #[test]
+fn behind_a_lost_watch_redis_rules_of_form_still_hold() {
+    let mut talk = Talk::v2();
+    talk.says("WATCH a; GET a").hears("+OK/").got.clear();
+    talk.recovers("GET a").hears("$-1/").tells("$-1/");
+    talk.says("MULTI x").tells("-ERR wrong number of arguments for 'multi' command/");
+    talk.says("MULTI; SET a").tells("+OK/-ERR wrong number of arguments for 'set' command/");
+    talk.pinned.refuse("NOPERM no", &mut talk.got);
+    talk.tells("-NOPERM no/").says("EXEC").tells(ABORT);
+}
+
+#[test]
 fn a_transaction_behind_a_lost_watch_answers_nil_unless_it_may_have_run() {
     let mut talk = Talk::v3();
     talk.says("WATCH a").hears("+OK/").says("MULTI; SET a 1; EXEC").got.clear();

@@ -1,0 +1,164 @@
+//! Scenes of whole sessions: clients, a worker, and a Redis that comes, goes and says what it is told. Kind: driver.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::toy::{Client, HOLD, Stage, play};
+
+const LOADING: &str = "-LOADING no Redis";
+
+/// A shared connection that nobody uses lives for a minute; this is longer.
+const LONG: Duration = Duration::from_secs(130);
+
+/// What takes no time: everybody has been let to do what he can.
+const SOON: Duration = Duration::from_millis(20);
+
+#[test]
+fn a_client_that_was_silent_for_long_is_served_as_before() {
+    play(async |stage| {
+        stage.crown().await;
+        let (mut one, mut two) = (stage.client(), stage.client());
+        one.asks("GET a", "+OK").await;
+        sleep(LONG).await;
+        one.asks("GET b", "+OK").await;
+        two.asks("GET c", "+OK").await;
+    });
+}
+
+#[test]
+fn a_shared_connection_that_nobody_uses_is_closed() {
+    play(async |stage| {
+        stage.crown().await;
+        let mut client = stage.client();
+        client.asks("GET a", "+OK").await;
+        drop(client);
+        sleep(LONG).await;
+        assert_eq!(stage.site.census(), (0, 0));
+        stage.client().asks("GET b", "+OK").await;
+    });
+}
+
+/// The client begins by `first` while there is no master, hears that it waited in vain, and nothing that it says then
+/// is run.
+#[track_caller]
+fn check_refused(first: &'static str) {
+    play(async |stage| {
+        let mut client = stage.client();
+        client.says(&[first]).await;
+        client.says(&["SET a 1", "SET b 1", "EXEC"]).await;
+        sleep(HOLD).await;
+        client.hears(LOADING).await;
+        client.is_cut().await;
+        stage.crown().await;
+        sleep(HOLD).await;
+        assert!(stage.redis.heard().is_empty(), "{first}: {:?}", stage.redis.heard());
+    });
+}
+
+#[test]
+fn what_follows_a_transactions_refused_beginning_is_not_run_without_it() {
+    check_refused("MULTI");
+    check_refused("WATCH a");
+}
+
+#[test]
+fn who_waits_for_room_hears_of_the_end_of_the_hold_too() {
+    play(async |stage| {
+        let mut clients: Vec<_> = (0..200).map(|_| stage.client()).collect();
+        let set = format!("SET k {}", "v".repeat(40_000));
+        for client in &mut clients {
+            client.says(&[&set]).await;
+        }
+        assert!(stage.site.census().1 < 200 * 40_000, "some wait for room");
+        let began = Instant::now();
+        for client in &mut clients {
+            client.hears(LOADING).await;
+        }
+        assert!(began.elapsed() < HOLD * 3, "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn shared_connections_are_as_many_as_make_sense_and_no_more() {
+    play(async |stage| {
+        stage.crown().await;
+        let mut client = stage.client();
+        let mut databases = 1;
+        loop {
+            client.says(&[&format!("SELECT {databases}")]).await;
+            if client.hears_either("+OK", "-ERR too many combinations").await {
+                databases += 1;
+            } else {
+                break;
+            }
+        }
+        assert_eq!((databases, stage.site.census().0), (256, 256));
+        client.asks("GET a", "+OK").await;
+        client.asks("SELECT 255", "+OK").await;
+        sleep(LONG).await;
+        client.asks("SELECT 256", "+OK").await;
+    });
+}
+
+/// The first client of the stage, brought by `wait` to wait, is gone at once when another kills it.
+async fn check_killed(stage: &Stage, waits: Client) {
+    let mut waits = waits;
+    sleep(HOLD / 2).await;
+    let began = Instant::now();
+    stage.client().asks("CLIENT KILL ID 1", ":1").await;
+    waits.is_cut().await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_client_that_waits_without_a_master_can_be_killed() {
+    // For a connection of its own; for a shared one's answer; for whether the database exists.
+    let waits: [&[&str]; 3] = [&["BLPOP q 0"], &["GET a", "CLIENT ID"], &["SELECT 3"]];
+    for lines in waits {
+        play(async |stage| {
+            let mut client = stage.client();
+            client.says(lines).await;
+            check_killed(&stage, client).await;
+        });
+    }
+}
+
+#[test]
+fn a_client_whose_own_connection_is_lost_can_be_killed() {
+    play(async |stage| {
+        stage.crown().await;
+        let mut client = stage.client();
+        stage.redis.says.set(Some(""));
+        client.says(&["BLPOP q 0"]).await;
+        stage.dethrone().await;
+        check_killed(&stage, client).await;
+    });
+}
+
+#[test]
+fn a_client_that_is_turned_away_again_and_again_can_be_killed() {
+    play(async |stage| {
+        stage.crown().await;
+        let mut client = stage.client();
+        stage.redis.says.set(Some("-LOADING Redis is loading the dataset in memory\r\n"));
+        client.says(&["BLPOP q 0"]).await;
+        check_killed(&stage, client).await;
+    });
+}
+
+#[test]
+fn to_be_unblocked_is_remembered_while_the_own_connection_is_lost() {
+    play(async |stage| {
+        stage.crown().await;
+        let mut client = stage.client();
+        stage.redis.says.set(Some(""));
+        client.says(&["BLPOP q 0"]).await;
+        stage.dethrone().await;
+        stage.client().asks("CLIENT UNBLOCK 1", ":1").await;
+        stage.crown().await;
+        sleep(HOLD / 2).await;
+        let unblocked = stage.redis.heard().into_iter().find(|line| line.starts_with("CLIENT UNBLOCK"));
+        assert_eq!(unblocked.as_deref(), Some("CLIENT UNBLOCK 7 TIMEOUT"));
+    });
+}
