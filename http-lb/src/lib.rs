@@ -4,6 +4,7 @@ pub mod accept;
 pub mod access_log;
 pub mod balancer;
 pub mod body;
+pub mod cluster;
 pub mod config;
 pub mod edge;
 pub mod files;

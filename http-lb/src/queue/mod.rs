@@ -1,1 +1,11 @@
-//! Who gets which replica, and when: slots, one queue per cluster, health, discovery. Kind: driver.
+//! Who gets a slot of which replica, and when. Kind: wiring.
+//!
+//! A replica has as many slots as it has workers, so that no request ever waits where nobody can see it. One queue
+//! stands before all replicas of a cluster: urgent classes first, clients of a class in turn, each client's requests
+//! in order.
+
+pub mod class;
+pub mod ticket;
+
+pub use class::{CLASSES, Class};
+pub use ticket::{Affinity, ClientKey, ReplicaId, Shed, Tag, Ticket, digest};
