@@ -1,1 +1,14 @@
-//! Static files: from memory where they fit, from disk otherwise. Kind: driver.
+//! Static files: from memory where they fit, from disk otherwise. Kind: wiring.
+//!
+//! A [`Site`] holds all mounts (a prefix of the path and the folder behind it). A mount that is preloaded is walked at the
+//! start: each file that fits lies in memory with its head fields ready to be sent, once per content coding. Whatever is not
+//! there is opened beneath the mount's root, and nowhere else. What a request wants is weighed by pure code: conditions,
+//! ranges, codings. A change on disk is noticed, and the new index replaces the old one in one swap.
+
+mod answer;
+mod coding;
+mod terms;
+
+pub use answer::{Answer, Part};
+pub use coding::Coding;
+pub use terms::{Attachments, BadMount, Candidate, Mount, MountId, Terms};
