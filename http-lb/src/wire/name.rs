@@ -1,0 +1,186 @@
+//! The field names that somebody here asks for, each a small number, so that a head finds them at once. Kind: pure.
+
+/// Slots of the hash table: a power of two, about three times the names.
+const SLOTS: usize = 256;
+
+macro_rules! names {
+    ($($variant:ident = $text:literal,)*) => {
+        /// A field's name, if it is one that we know by name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        #[expect(missing_docs, reason = "each is the name that it spells")]
+        pub enum Name { $($variant,)* /** Any other name. */ Other }
+
+        /// All names, in the order of their numbers.
+        const ALL: &[Name] = &[$(Name::$variant),*];
+        const TEXTS: &[&str] = &[$($text),*];
+    };
+}
+
+names! {
+    Accept = "accept",
+    AcceptEncoding = "accept-encoding",
+    AcceptLanguage = "accept-language",
+    AcceptRanges = "accept-ranges",
+    Age = "age",
+    Allow = "allow",
+    Authorization = "authorization",
+    CacheControl = "cache-control",
+    Connection = "connection",
+    ContentDisposition = "content-disposition",
+    ContentEncoding = "content-encoding",
+    ContentLength = "content-length",
+    ContentRange = "content-range",
+    ContentType = "content-type",
+    Cookie = "cookie",
+    Date = "date",
+    Etag = "etag",
+    Expect = "expect",
+    Expires = "expires",
+    Forwarded = "forwarded",
+    Host = "host",
+    Http2Settings = "http2-settings",
+    IfMatch = "if-match",
+    IfModifiedSince = "if-modified-since",
+    IfNoneMatch = "if-none-match",
+    IfRange = "if-range",
+    IfUnmodifiedSince = "if-unmodified-since",
+    KeepAlive = "keep-alive",
+    LastModified = "last-modified",
+    Link = "link",
+    Location = "location",
+    Origin = "origin",
+    Proxy = "proxy",
+    ProxyAuthenticate = "proxy-authenticate",
+    ProxyAuthorization = "proxy-authorization",
+    ProxyConnection = "proxy-connection",
+    Range = "range",
+    Referer = "referer",
+    RemoteUser = "remote-user",
+    RetryAfter = "retry-after",
+    Server = "server",
+    SetCookie = "set-cookie",
+    StrictTransportSecurity = "strict-transport-security",
+    Te = "te",
+    Traceparent = "traceparent",
+    Tracestate = "tracestate",
+    Trailer = "trailer",
+    TransferEncoding = "transfer-encoding",
+    Upgrade = "upgrade",
+    UserAgent = "user-agent",
+    Vary = "vary",
+    Via = "via",
+    WwwAuthenticate = "www-authenticate",
+    XAccelBuffering = "x-accel-buffering",
+    XAccelCharset = "x-accel-charset",
+    XAccelExpires = "x-accel-expires",
+    XAccelLimitRate = "x-accel-limit-rate",
+    XAccelRedirect = "x-accel-redirect",
+    XContentTypeOptions = "x-content-type-options",
+    XForwardedFor = "x-forwarded-for",
+    XForwardedHost = "x-forwarded-host",
+    XForwardedPort = "x-forwarded-port",
+    XForwardedPrefix = "x-forwarded-prefix",
+    XForwardedProto = "x-forwarded-proto",
+    XForwardedServer = "x-forwarded-server",
+    XForwardedSsl = "x-forwarded-ssl",
+    XIdempotencyKey = "x-idempotency-key",
+    XRealIp = "x-real-ip",
+    XRequestId = "x-request-id",
+    XRequestedWith = "x-requested-with",
+}
+
+/// How many names there are, `Other` not counted.
+pub(super) const COUNT: usize = ALL.len();
+
+/// Where each name lies: at its hash, or in the next free slot behind it; `Other` where none is.
+const TABLE: [Name; SLOTS] = table();
+
+const fn table() -> [Name; SLOTS] {
+    let mut table = [Name::Other; SLOTS];
+    let mut next = 0;
+    while next < COUNT {
+        let mut slot = hash(TEXTS[next].as_bytes());
+        while !matches!(table[slot], Name::Other) {
+            slot = (slot + 1) % SLOTS;
+        }
+        table[slot] = ALL[next];
+        next += 1;
+    }
+    table
+}
+
+/// Of the length and four letters: enough to tell the names apart, without a look at each of their bytes.
+const fn hash(name: &[u8]) -> usize {
+    let len = name.len();
+    let middle = (name[0] as usize) * 7 + (name[len / 2] as usize) * 31;
+    let end = (name[len * 3 / 4] as usize) * 113 + (name[len - 1] as usize) * 59;
+    (len * 17 + middle + end) % SLOTS
+}
+
+impl Name {
+    /// The name that these bytes spell, which must be lower case already.
+    #[inline]
+    pub fn of(text: &[u8]) -> Self {
+        if text.is_empty() {
+            return Self::Other;
+        }
+        let mut slot = hash(text);
+        loop {
+            let found = TABLE[slot];
+            if found == Self::Other || found.text().as_bytes() == text {
+                return found;
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+    }
+
+    /// How it is spelled, lower case; nothing for [`Name::Other`].
+    #[inline]
+    pub fn text(self) -> &'static str {
+        TEXTS.get(self as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether it speaks of one connection only, so that a proxy never passes it on (RFC 9110 section 7.6.1, and what
+    /// older clients send).
+    pub fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::Http2Settings
+                | Self::KeepAlive
+                | Self::ProxyAuthenticate
+                | Self::ProxyAuthorization
+                | Self::ProxyConnection
+                | Self::Te
+                | Self::Trailer
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_found_by_its_text() {
+        for name in ALL {
+            assert_eq!(Name::of(name.text().as_bytes()), *name);
+        }
+    }
+
+    #[test]
+    fn whatever_is_nearly_a_name_is_another() {
+        for text in ["", "x", "hosts", "hos", "hast", "Host", "content-lengtH", "content_length", "cookie "] {
+            assert_eq!(Name::of(text.as_bytes()), Name::Other, "{text}");
+        }
+    }
+
+    #[test]
+    fn few_names_share_a_slot() {
+        let moved = ALL.iter().filter(|name| TABLE[hash(name.text().as_bytes())] != **name).count();
+        assert!(moved <= COUNT / 4, "{moved} of {COUNT}");
+    }
+}
