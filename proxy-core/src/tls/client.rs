@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::{ClientConfig, crypto::CryptoProvider};
+use rustls::{ClientConfig, crypto::CryptoProvider, sign::SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -124,7 +124,8 @@ impl ClientTlsConfig {
             .with_custom_certificate_verifier(self.verify.verifier(roots, provider));
         let mut rustls = match (&self.identity, &material.credentials) {
             (Some(identity), Some(read)) => {
-                builder.with_client_cert_resolver(Arc::new(identity.certify(read, provider)?))
+                let certified = identity.certify(read, provider)?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
             }
             _ => builder.with_no_client_auth(),
         };

@@ -3,11 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls::{
-    RootCertStore,
-    crypto::CryptoProvider,
-    sign::{CertifiedKey, SingleCertAndKey},
-};
+use rustls::{RootCertStore, crypto::CryptoProvider, sign::CertifiedKey};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject},
@@ -40,9 +36,9 @@ impl Identity {
     }
 
     /// Makes the credentials ready for use, if the key is that of the certificate.
-    pub(super) fn certify(&self, read: &Credentials, provider: &CryptoProvider) -> Result<SingleCertAndKey> {
+    pub(super) fn certify(&self, read: &Credentials, provider: &CryptoProvider) -> Result<CertifiedKey> {
         let certified = CertifiedKey::from_der(read.chain.clone(), read.key.clone_key(), provider);
-        certified.map(Into::into).map_err(|error| self.mismatch(error))
+        certified.map_err(|error| self.mismatch(error))
     }
 
     fn mismatch(&self, error: rustls::Error) -> Error {

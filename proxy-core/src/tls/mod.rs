@@ -4,6 +4,7 @@
 
 mod client;
 mod files;
+mod names;
 mod server;
 mod settings;
 mod verify;
@@ -17,8 +18,8 @@ use tokio_rustls::TlsStream;
 pub use self::{
     client::{ClientTls, ClientTlsConfig},
     files::Identity,
-    server::{ClientAuth, ServerTls, ServerTlsConfig},
-    settings::{ClientTlsSettings, ServerTlsSettings},
+    server::{ClientAuth, ServerTls, ServerTlsConfig, Version},
+    settings::{CertificateSettings, ClientTlsSettings, HostsTlsSettings, ServerTlsSettings},
     verify::{Mode, Verify},
 };
 use crate::{

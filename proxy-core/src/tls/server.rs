@@ -4,15 +4,20 @@ use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    RootCertStore, ServerConfig,
+    RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring::Ticketer},
     server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
+    version::{TLS12, TLS13},
 };
 use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::files::{self, Credentials, Identity};
+use super::{
+    files::{self, Credentials, Identity},
+    names::Certificates,
+};
 use crate::{
     error::{Error, Kind, Result, Side},
     net::Stream,
@@ -41,12 +46,37 @@ impl ClientAuth {
 /// What [`ServerTls`] needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerTlsConfig {
-    /// Who we are.
-    pub identity: Identity,
+    /// Who we are: by the names in the certificates, the first for callers who name nobody that we know.
+    pub identities: Vec<Identity>,
     /// Who may call.
     pub client_auth: ClientAuth,
     /// The protocols that we speak inside (ALPN, RFC 7301), the preferred one first; none: callers aren't asked.
     pub alpn: Vec<Vec<u8>>,
+    /// The oldest version of TLS that we speak.
+    pub oldest: Version,
+}
+
+/// A version of TLS. Older ones are broken (RFC 8996).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// RFC 5246; with forward secrecy and authenticated encryption only.
+    #[default]
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+impl Version {
+    /// This version and all that are newer.
+    fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+        static ALL: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+        match self {
+            Self::Tls12 => &ALL,
+            Self::Tls13 => &ALL[..1],
+        }
+    }
 }
 
 /// Accepts TLS, with the certificate that the files held when they were last read.
@@ -67,7 +97,7 @@ struct Current {
 /// What the files held.
 #[derive(Debug, PartialEq)]
 struct Material {
-    credentials: Credentials,
+    credentials: Vec<Credentials>,
     client_ca: Vec<CertificateDer<'static>>,
 }
 
@@ -126,7 +156,8 @@ fn surviving_tickets(old: &Current, new: &Material) -> Result<Arc<dyn ProducesTi
 impl ServerTlsConfig {
     fn read(&self) -> Result<Material> {
         let client_ca = self.client_auth.ca().map(|ca| files::read_certificates(ca)).transpose()?;
-        Ok(Material { credentials: self.identity.read()?, client_ca: client_ca.unwrap_or_default() })
+        let credentials = self.identities.iter().map(Identity::read).collect::<Result<_>>()?;
+        Ok(Material { credentials, client_ca: client_ca.unwrap_or_default() })
     }
 
     fn build(
@@ -135,17 +166,22 @@ impl ServerTlsConfig {
         material: Material,
         tickets: Arc<dyn ProducesTickets>,
     ) -> Result<Current> {
-        let certified = self.identity.certify(&material.credentials, provider)?;
         let mut rustls = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(self.oldest.and_newer())
             .map_err(Error::config)?
             .with_client_cert_verifier(self.client_verifier(provider, &material.client_ca)?)
-            .with_cert_resolver(Arc::new(certified));
+            .with_cert_resolver(Arc::new(self.certificates(&material.credentials, provider)?));
         rustls.alpn_protocols.clone_from(&self.alpn);
         // Tickets keep the sessions with the clients; a cache of our own would only cost memory.
         rustls.session_storage = Arc::new(NoServerSessionStorage {});
         rustls.ticketer = tickets.clone();
         Ok(Current { material, tickets, rustls: Arc::new(rustls) })
+    }
+
+    fn certificates(&self, credentials: &[Credentials], provider: &CryptoProvider) -> Result<Certificates> {
+        let pairs = self.identities.iter().zip(credentials);
+        let certified = pairs.map(|(identity, read)| identity.certify(read, provider));
+        Certificates::new(certified.collect::<Result<_>>()?)
     }
 
     fn client_verifier(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClientAuth, ClientTlsConfig, Identity, Mode, ServerTlsConfig, Verify};
+use super::{ClientAuth, ClientTlsConfig, Identity, Mode, ServerTlsConfig, Verify, Version};
 use crate::error::{Error, Result};
 
 /// TLS towards those who call us.
@@ -35,18 +35,69 @@ impl ServerTlsSettings {
     /// # Errors
     /// `Config`, with the remedy: a certificate is optional that nobody asks for.
     pub fn config(self, alpn: &[&[u8]]) -> Result<ServerTlsConfig> {
-        let client_auth = match (self.client_ca, self.client_certificate_optional) {
-            (Some(ca), false) => ClientAuth::Required(ca),
-            (Some(ca), true) => ClientAuth::Optional(ca),
-            (None, false) => ClientAuth::Off,
-            (None, true) => {
-                let text =
-                    "client_certificate_optional has no effect without a client_ca; add one or leave it out";
-                return Err(Error::config(text));
-            }
-        };
-        let identity = Identity { certificate: self.certificate, key: self.key };
-        Ok(ServerTlsConfig { identity, client_auth, alpn: owned(alpn) })
+        let identities = vec![Identity { certificate: self.certificate, key: self.key }];
+        let client_auth = client_auth(self.client_ca, self.client_certificate_optional)?;
+        Ok(ServerTlsConfig { identities, client_auth, alpn: owned(alpn), oldest: Version::default() })
+    }
+}
+
+fn client_auth(ca: Option<PathBuf>, optional: bool) -> Result<ClientAuth> {
+    match (ca, optional) {
+        (Some(ca), false) => Ok(ClientAuth::Required(ca)),
+        (Some(ca), true) => Ok(ClientAuth::Optional(ca)),
+        (None, false) => Ok(ClientAuth::Off),
+        (None, true) => {
+            let text =
+                "client_certificate_optional has no effect without a client_ca; add one or leave it out";
+            Err(Error::config(text))
+        }
+    }
+}
+
+/// TLS towards those who call us, where we are several hosts with a certificate for each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostsTlsSettings {
+    /// Our certificates. Callers see one that holds the name that they ask for, by itself or by a wildcard; those
+    /// who ask for none of these names see the first.
+    pub certificates: Vec<CertificateSettings>,
+    /// The oldest version of TLS that is spoken: `1.2` or `1.3`.
+    #[serde(default)]
+    pub min_version: Version,
+    /// The PEM file with the CAs of our clients' certificates; without it clients aren't asked for any.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+    /// Lets in clients without a certificate, too, although there is a `client_ca`.
+    #[serde(default)]
+    pub client_certificate_optional: bool,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateSettings {
+    /// The PEM file with the certificate, followed by those between it and its CA.
+    pub certificate: PathBuf,
+    /// The PEM file with its private key.
+    pub key: PathBuf,
+}
+
+impl HostsTlsSettings {
+    /// The files that they name.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let pairs = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+        pairs.chain(&self.client_ca).cloned()
+    }
+
+    /// Joins the settings; the protocols to agree on are the binary's business.
+    ///
+    /// # Errors
+    /// `Config`, with the remedy: a certificate is optional that nobody asks for.
+    pub fn config(self, alpn: &[&[u8]]) -> Result<ServerTlsConfig> {
+        let identity = |pair: CertificateSettings| Identity { certificate: pair.certificate, key: pair.key };
+        let identities = self.certificates.into_iter().map(identity).collect();
+        let client_auth = client_auth(self.client_ca, self.client_certificate_optional)?;
+        Ok(ServerTlsConfig { identities, client_auth, alpn: owned(alpn), oldest: self.min_version })
     }
 }
 
@@ -116,6 +167,17 @@ mod tests {
         let optional = "client_certificate_optional = true";
         assert_eq!(server(&format!("client_ca = 'ca'\n{optional}")), Ok(ClientAuth::Optional("ca".into())));
         assert!(server(optional).unwrap_err().contains("no effect without a client_ca"));
+    }
+
+    #[test]
+    fn several_hosts_have_a_certificate_each() {
+        let toml = "min_version = '1.3'
+            certificates = [{ certificate = 'a', key = 'b' }, { certificate = 'c', key = 'd' }]";
+        let settings = toml::from_str::<HostsTlsSettings>(toml).unwrap();
+        assert_eq!(settings.files().map(|file| file.display().to_string()).collect::<String>(), "abcd");
+        let config = settings.config(&[b"h2", b"http/1.1"]).unwrap();
+        assert_eq!((config.identities.len(), config.oldest, config.alpn.len()), (2, Version::Tls13, 2));
+        assert!(toml::from_str::<HostsTlsSettings>("certificates = []\nmin_version = '1.1'").is_err());
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl Files {
 
     fn server(&self, client_auth: ClientAuth) -> ServerTls {
         let alpn = vec![b"postgresql".to_vec()];
-        ServerTls::new(ServerTlsConfig { identity: self.identity("server"), client_auth, alpn }).unwrap()
+        let identities = vec![self.identity("server")];
+        ServerTls::new(ServerTlsConfig { identities, client_auth, alpn, oldest: Version::default() }).unwrap()
     }
 
     fn client(&self, mode: Mode, ca: Option<&str>, identity: Option<&str>) -> ClientTls {
