@@ -5,7 +5,7 @@ use crate::{
     Context, Error, Result,
     pg::{Account, Shared, shared, site::BIN},
     process::Spec,
-    router::{self, Router, RouterOptions},
+    router::{self, PgRouterOptions, Router},
     wait::eventually,
 };
 use std::{fs, future::Future, time::Duration};
@@ -32,9 +32,9 @@ impl Bed {
     }
 
     /// The same with other options.
-    pub fn with(edit: impl FnOnce(&mut RouterOptions)) -> Result<Self> {
+    pub fn with(edit: impl FnOnce(&mut PgRouterOptions)) -> Result<Self> {
         let cluster = shared()?;
-        let mut options = RouterOptions::new(&router::binary(router::PG)?);
+        let mut options = PgRouterOptions::new(&router::binary(router::PG)?);
         edit(&mut options);
         Ok(Self { router: Router::start(&*cluster, &options)?, cluster })
     }

@@ -15,6 +15,12 @@ pub const PG: &[&str] = &["postgresql-15", "postgresql-15-repmgr", "repmgr", "op
 /// What the Redis part needs.
 pub const REDIS: &[&str] = &["redis-server", "redis-sentinel", "redis-tools"];
 
+/// What the HTTP part needs.
+pub const HTTP: &[&str] = &["python3-venv", "curl"];
+
+/// What compiling http-lb needs beside Rust and a linker: pingora brings zlib-ng and zstd as C.
+pub const BUILD: &[&str] = &["cmake", "make", "gcc"];
+
 /// A slow mirror is still a mirror.
 const APT: Duration = Duration::from_secs(900);
 

@@ -24,13 +24,18 @@ pub struct Args {
     cargo: Vec<String>,
 }
 
+/// Installs what building and testing need and is missing.
+pub fn prepare() -> Result<()> {
+    debian::ensure(&[debian::BUILD, debian::PG, debian::REDIS, debian::HTTP].concat())
+}
+
 /// Installs what is missing, builds the routers, runs the tests and sums up.
 pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
-    debian::ensure(&[debian::PG, debian::REDIS].concat())?;
+    prepare()?;
     let what = if args.cargo.is_empty() { vec!["--workspace".into()] } else { args.cargo.clone() };
     let mut cargo = place::cargo("test")?.args(["--profile", "fast", "--no-fail-fast"]).args(what);
-    for name in [router::PG, router::REDIS] {
+    for name in router::ALL {
         let binary = router::build(name, Profile::Fast)?;
         cargo = cargo.env(&router::variable(name), binary.to_string_lossy());
     }

@@ -9,7 +9,7 @@ use integration::{
     Context, Error, Result,
     bed::{Bed, SOON, connect, failure, run, value},
     pg::{Account, Cluster, ClusterOptions},
-    router::{self, Router, RouterOptions},
+    router::{self, PgRouterOptions, Router},
     wait::eventually,
 };
 use std::{fs, path::Path, time::Duration};
@@ -114,8 +114,8 @@ fn a_write_cut_off_without_an_answer_is_called_unknown() -> Result<()> {
     })
 }
 
-fn options(dir: &Path, hold: &str) -> Result<RouterOptions> {
-    let mut options = RouterOptions::new(&router::binary(router::PG)?);
+fn options(dir: &Path, hold: &str) -> Result<PgRouterOptions> {
+    let mut options = PgRouterOptions::new(&router::binary(router::PG)?);
     options.dir = Some(dir.into());
     options.extra = format!("[hold]\ntimeout = \"{hold}\"\n");
     Ok(options)

@@ -13,7 +13,7 @@ use crate::peers::{self, Direct, Haproxy, Pgbouncer, Pgpool, PoolMode, Subject};
 use crate::pg::{Cluster, ClusterOptions};
 use crate::progress::say;
 use crate::report::{Bench, Sample};
-use crate::router::{self, Profile, Router, RouterOptions};
+use crate::router::{self, PgRouterOptions, Profile, Router};
 use crate::{debian, measure};
 
 const PROTOCOLS: [&str; 3] = ["simple", "extended", "prepared"];
@@ -118,8 +118,8 @@ impl Bed {
 
     fn router(&self, mode: PoolMode, pool_size: usize) -> Result<Router> {
         let binary = self.router.as_ref().ok_or_else(|| Error::new("pg-router was not built"))?;
-        let options =
-            RouterOptions { workers: 1, mode: mode.word(), pool_size, ..RouterOptions::new(binary) };
+        let mut options = PgRouterOptions::new(binary);
+        (options.own.mode, options.own.pool_size) = (mode.word(), pool_size);
         Router::start(&self.cluster, &options)
     }
 

@@ -108,17 +108,13 @@ impl Bed {
     fn router(&self, mode: &'static str, tls: bool) -> Result<Router> {
         let binary = self.router.as_ref().ok_or_else(|| Error::new("redis-router was not built"))?;
         let keys = self.cluster.dir().display();
-        let plain = RedisRouterOptions { mode, ..RedisRouterOptions::new(binary) };
-        let options = match tls {
-            true => RedisRouterOptions {
-                listener: "tls = true".into(),
-                extra: format!(
-                    "[client_tls]\ncertificate = \"{keys}/server.crt\"\nkey = \"{keys}/server.key\"\n"
-                ),
-                ..plain
-            },
-            false => plain,
-        };
+        let mut options = RedisRouterOptions::new(binary);
+        options.own.mode = mode;
+        if tls {
+            options.own.listener = "tls = true".into();
+            options.extra =
+                format!("[client_tls]\ncertificate = \"{keys}/server.crt\"\nkey = \"{keys}/server.key\"\n");
+        }
         Router::start(&self.cluster, &options)
     }
 

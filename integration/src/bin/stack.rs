@@ -18,6 +18,8 @@ enum Command {
     Up(up::Args),
     /// Run every test of the project, those on real servers included
     Test(test::Args),
+    /// Install the Debian packages that building and testing need, as far as they are missing
+    Prepare,
     Drill(drill::Args),
     Soak(drill::Soak),
     Bench(bench::Args),
@@ -41,6 +43,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Up(args) => up::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Prepare => test::prepare(),
         Command::Drill(args) => drill::run(&args),
         Command::Soak(args) => drill::soak(&args),
         Command::Bench(args) => bench::run(&args),

@@ -13,7 +13,7 @@ use crate::load::{self, Load, LoadOptions};
 use crate::peers::{Haproxy, Pgpool, Subject};
 use crate::pg::{Cluster, ClusterOptions, Node};
 use crate::progress::say;
-use crate::router::{self, Router, RouterOptions};
+use crate::router::{self, PgRouterOptions, Router};
 
 /// Pgpool-II refuses a client beyond its children: twice as many as a drill has clients.
 const PGPOOL_CHILDREN: usize = 64;
@@ -180,8 +180,8 @@ fn subject(run: &Run, cluster: &Cluster, folder: &Path) -> Result<Box<dyn Subjec
 }
 
 /// Our router in transaction mode, with a folder of its own or one that another router left.
-pub(super) fn router_options(binary: &Path, dir: Option<&Path>) -> RouterOptions {
-    RouterOptions { dir: dir.map(Path::to_path_buf), ..RouterOptions::new(binary) }
+pub(super) fn router_options(binary: &Path, dir: Option<&Path>) -> PgRouterOptions {
+    PgRouterOptions { dir: dir.map(Path::to_path_buf), ..PgRouterOptions::new(binary) }
 }
 
 /// Says what the clients were told, most frequent first: a figure alone explains nothing.

@@ -1,10 +1,11 @@
-//! One of our routers in front of its cluster: built, configured as its users would, started, watched. Kind: driver.
+//! One of our routers in front of its cluster: built, configured as its users would, started, watched. What only one
+//! of them knows is its [`Kind`]. Kind: driver.
 
 mod pg;
 mod redis;
 
 use crate::{
-    Context, Error, Result, http, place,
+    Context, Error, Result, debian, http, place,
     process::{Process, Spec, free_port},
     progress::say,
     wait::{eventually, tail},
@@ -18,8 +19,13 @@ use std::{
     time::Duration,
 };
 
-pub use pg::RouterOptions;
-pub use redis::RedisRouterOptions;
+pub use pg::PgRouter;
+pub use redis::RedisRouter;
+
+/// How pg-router is run.
+pub type PgRouterOptions = Options<PgRouter>;
+/// How redis-router is run.
+pub type RedisRouterOptions = Options<RedisRouter>;
 
 /// Fat LTO on a busy machine of two cores, from nothing.
 const BUILD: Duration = Duration::from_secs(1500);
@@ -28,6 +34,10 @@ const BUILD: Duration = Duration::from_secs(1500);
 pub const PG: &str = "pg-router";
 /// The router in front of Redis.
 pub const REDIS: &str = "redis-router";
+/// The load balancer in front of Pretix.
+pub const HTTP: &str = "http-lb";
+/// All three.
+pub const ALL: [&str; 3] = [PG, REDIS, HTTP];
 
 /// How a router is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +60,9 @@ impl Profile {
 /// Builds one of our routers and returns the path of the binary.
 pub fn build(router: &str, profile: Profile) -> Result<PathBuf> {
     let name = profile.name();
+    if router == HTTP {
+        debian::ensure(debian::BUILD)?;
+    }
     say(format_args!("building {router} ({name})"));
     place::cargo("build")?.args(["--quiet", "--profile", name, "-p", router]).output(BUILD)?;
     Ok(place::target()?.join(name).join(router))
@@ -73,25 +86,58 @@ pub fn variable(router: &str) -> String {
     format!("STACK_{}", router.to_uppercase().replace('-', "_"))
 }
 
-/// How one of our routers is set up in front of its cluster.
-pub trait Setup {
+/// What is one router's own: its name, what it stands in front of, its configuration.
+pub trait Kind: Clone + Default {
     /// What it routes to.
     type Cluster;
     /// The name of its binary.
     const NAME: &'static str;
-    /// The binary.
-    fn binary(&self) -> &Path;
-    /// Its folder (config, secrets, state, log), which may hold the state of an earlier life; none: one below the
-    /// cluster's folder, which goes with the cluster.
-    fn dir(&self) -> Option<&Path>;
-    /// The port of its first listener; none: a free one.
-    fn port(&self) -> Option<u16>;
-    /// Added to its environment.
-    fn env(&self) -> &[(&'static str, String)];
     /// The cluster's folder.
     fn home(cluster: &Self::Cluster) -> &Path;
-    /// Writes its secrets and returns its configuration.
+    /// Writes its secrets and returns what it has to be told beside where it lives and listens.
     fn configure(&self, cluster: &Self::Cluster, site: &Site<'_>) -> Result<String>;
+}
+
+/// How a router is run, whichever it is.
+#[derive(Debug, Clone)]
+pub struct Options<K> {
+    /// The binary.
+    pub binary: PathBuf,
+    /// Its folder (config, secrets, state, log), which may hold the state of an earlier life; none: one below the
+    /// cluster's folder, which goes with the cluster.
+    pub dir: Option<PathBuf>,
+    /// The port of its first listener; none: a free one.
+    pub port: Option<u16>,
+    /// `workers`.
+    pub workers: usize,
+    /// TOML behind all of the configuration, as it is.
+    pub extra: String,
+    /// Added to its environment: any key, as in `("PG_ROUTER_POOL__WAIT_TIMEOUT", "1s")`.
+    pub env: Vec<(&'static str, String)>,
+    /// What only this router knows.
+    pub own: K,
+}
+
+impl<K: Kind> Options<K> {
+    /// One worker, as its peers get in the benches, and the router's own defaults.
+    pub fn new(binary: &Path) -> Self {
+        Self {
+            binary: binary.into(),
+            dir: None,
+            port: None,
+            workers: 1,
+            extra: String::new(),
+            env: Vec::new(),
+            own: K::default(),
+        }
+    }
+
+    /// The whole of its configuration: tables come behind what belongs to none.
+    fn configure(&self, cluster: &K::Cluster, site: &Site<'_>) -> Result<String> {
+        let Self { workers, extra, .. } = self;
+        let own = self.own.configure(cluster, site)?;
+        Ok(format!("workers = {workers}\n{own}\n[admin]\nlisten = \"{}\"\n{extra}", site.admin))
+    }
 }
 
 /// Where a router lives and listens.
@@ -117,27 +163,27 @@ pub struct Router {
 
 impl Router {
     /// Writes its files, starts it and waits until it is ready.
-    pub fn start<S: Setup>(cluster: &S::Cluster, setup: &S) -> Result<Self> {
-        let mut router = Self::launch(cluster, setup)?;
+    pub fn start<K: Kind>(cluster: &K::Cluster, options: &Options<K>) -> Result<Self> {
+        let mut router = Self::launch(cluster, options)?;
         router.ready()?;
         Ok(router)
     }
 
     /// The same without waiting: for a router that can't be ready yet.
-    pub fn launch<S: Setup>(cluster: &S::Cluster, setup: &S) -> Result<Self> {
-        let fresh = || S::home(cluster).join(format!("{}-{}", S::NAME, free_port()));
-        let dir = setup.dir().map_or_else(fresh, Path::to_path_buf);
+    pub fn launch<K: Kind>(cluster: &K::Cluster, options: &Options<K>) -> Result<Self> {
+        let fresh = || K::home(cluster).join(format!("{}-{}", K::NAME, free_port()));
+        let dir = options.dir.clone().unwrap_or_else(fresh);
         fs::create_dir_all(dir.join("state")).context(dir.display())?;
-        let addr = local(setup.port().unwrap_or_else(free_port));
+        let addr = local(options.port.unwrap_or_else(free_port));
         let admin = local(free_port());
-        let config = setup.configure(cluster, &Site { dir: &dir, addr, admin })?;
-        let file = dir.join(S::NAME).with_extension("toml");
+        let config = options.configure(cluster, &Site { dir: &dir, addr, admin })?;
+        let file = dir.join(K::NAME).with_extension("toml");
         place::secret(&file, &config)?;
-        let log = dir.join(S::NAME).with_extension("log");
+        let log = dir.join(K::NAME).with_extension("log");
         let args = ["--config".into(), file.to_string_lossy().into_owned()];
-        let spec = Spec::new(setup.binary().to_string_lossy()).args(args).log(&log);
-        let spec = setup.env().iter().fold(spec, |spec, (key, value)| spec.env(key, value));
-        Ok(Self { name: S::NAME, process: Process::spawn(&spec)?, addr, admin, log })
+        let spec = Spec::new(options.binary.to_string_lossy()).args(args).log(&log);
+        let spec = options.env.iter().fold(spec, |spec, (key, value)| spec.env(key, value));
+        Ok(Self { name: K::NAME, process: Process::spawn(&spec)?, addr, admin, log })
     }
 
     /// Waits for `/readyz`.

@@ -1,76 +1,34 @@
 //! pg-router in front of PostgreSQL. Kind: driver.
 
-use super::{PG, Router, Setup, Site};
+use super::{Kind, PG, Router, Site};
 use crate::{
     Result,
     pg::{Account, Cluster},
     place,
 };
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write, path::Path};
 
-/// How pg-router is configured.
+/// What only pg-router knows.
 #[derive(Debug, Clone)]
-pub struct RouterOptions {
-    /// The binary.
-    pub binary: PathBuf,
-    /// Its folder (config, secrets, state, log), which may hold the state of an earlier life; none: one below the
-    /// cluster's folder, which goes with the cluster.
-    pub dir: Option<PathBuf>,
-    /// The port of its listener for the primary; none: a free one.
-    pub port: Option<u16>,
-    /// `workers`.
-    pub workers: usize,
+pub struct PgRouter {
     /// The listener's `mode`: `transaction` or `session`.
     pub mode: &'static str,
     /// `pool.size`.
     pub pool_size: usize,
     /// What it gets as `cluster.nodes`; empty: all nodes. Put relays or fewer nodes here.
     pub nodes: Vec<String>,
-    /// TOML appended to the configuration as it is.
-    pub extra: String,
-    /// Added to its environment: any key, as in `("PG_ROUTER_POOL__WAIT_TIMEOUT", "1s")`.
-    pub env: Vec<(&'static str, String)>,
 }
 
-impl RouterOptions {
-    /// One worker, transaction mode, a pool of 20: what PgBouncer gets in the benches, too.
-    pub fn new(binary: &Path) -> Self {
-        Self {
-            binary: binary.into(),
-            dir: None,
-            port: None,
-            workers: 1,
-            mode: "transaction",
-            pool_size: 20,
-            nodes: Vec::new(),
-            extra: String::new(),
-            env: Vec::new(),
-        }
+/// What PgBouncer gets in the benches, too.
+impl Default for PgRouter {
+    fn default() -> Self {
+        Self { mode: "transaction", pool_size: 20, nodes: Vec::new() }
     }
 }
 
-impl Setup for RouterOptions {
+impl Kind for PgRouter {
     type Cluster = Cluster;
     const NAME: &'static str = PG;
-
-    fn binary(&self) -> &Path {
-        &self.binary
-    }
-
-    fn dir(&self) -> Option<&Path> {
-        self.dir.as_deref()
-    }
-
-    fn port(&self) -> Option<u16> {
-        self.port
-    }
-
-    fn env(&self) -> &[(&'static str, String)] {
-        &self.env
-    }
 
     fn home(cluster: &Cluster) -> &Path {
         cluster.dir()
@@ -78,7 +36,7 @@ impl Setup for RouterOptions {
 
     fn configure(&self, cluster: &Cluster, site: &Site<'_>) -> Result<String> {
         secrets(site.dir, cluster)?;
-        Ok(config(site, cluster, self))
+        Ok(self.config(cluster, site))
     }
 }
 
@@ -92,16 +50,13 @@ impl Router {
 /// The accounts that clients use, each with a server password of its own.
 const CLIENTS: &[Account] = &[Account::BENCH, Account::PRETIX, Account::MD5];
 
-fn config(site: &Site<'_>, cluster: &Cluster, options: &RouterOptions) -> String {
-    let (dir, addr, admin) = (site.dir.display(), site.addr, site.admin);
-    let all: Vec<String> = cluster.nodes().iter().map(|node| node.addr().to_string()).collect();
-    let nodes = if options.nodes.is_empty() { &all } else { &options.nodes };
-    let RouterOptions { workers, mode, pool_size, extra, .. } = options;
-    let mut text = format!(
-        r#"workers = {workers}
-state_dir = "{dir}/state"
-[admin]
-listen = "{admin}"
+impl PgRouter {
+    fn config(&self, cluster: &Cluster, site: &Site<'_>) -> String {
+        let (dir, addr, Self { mode, pool_size, .. }) = (site.dir.display(), site.addr, self);
+        let all: Vec<String> = cluster.nodes().iter().map(|node| node.addr().to_string()).collect();
+        let nodes = if self.nodes.is_empty() { &all } else { &self.nodes };
+        let mut text = format!(
+            r#"state_dir = "{dir}/state"
 [[listeners]]
 listen = "{addr}"
 role = "primary"
@@ -116,13 +71,14 @@ size = {pool_size}
 [users]
 file = "{dir}/userlist.txt"
 "#,
-        password_file(Account::REPMGR)
-    );
-    for who in CLIENTS {
-        let (name, file) = (who.user, password_file(*who));
-        let _ = write!(text, "[[server_users]]\nname = \"{name}\"\npassword_file = \"{dir}/{file}\"\n");
+            password_file(Account::REPMGR)
+        );
+        for who in CLIENTS {
+            let (name, file) = (who.user, password_file(*who));
+            let _ = write!(text, "[[server_users]]\nname = \"{name}\"\npassword_file = \"{dir}/{file}\"\n");
+        }
+        text
     }
-    text + extra
 }
 
 fn password_file(who: Account) -> String {

@@ -5,7 +5,7 @@ use crate::{
     Result,
     pg::{Account, Cluster, ClusterOptions, Node},
     progress::say,
-    router::{self, Profile, Router, RouterOptions},
+    router::{self, PgRouterOptions, Profile, Router},
 };
 use std::{net::SocketAddr, path::Path};
 
@@ -69,7 +69,7 @@ fn start_router(cluster: &Cluster, root: &Path, binary: &Path) -> Result<Router>
     say("starting pg-router");
     let port = port_is_free(ROUTER).then_some(ROUTER);
     let dir = Some(root.join("up").join("pg-router"));
-    let router = Router::start(cluster, &RouterOptions { port, dir, ..RouterOptions::new(binary) })?;
+    let router = Router::start(cluster, &PgRouterOptions { port, dir, ..PgRouterOptions::new(binary) })?;
     say("pg-router is ready");
     Ok(router)
 }

@@ -27,7 +27,7 @@ fn a_cancel_request_stops_its_own_clients_statement_alone() -> Result<()> {
 
 #[test]
 fn who_waits_for_a_connection_can_be_cancelled_too() -> Result<()> {
-    let bed = Bed::with(|options| options.pool_size = 1)?;
+    let bed = Bed::with(|options| options.own.pool_size = 1)?;
     run(async {
         let (holder, waiter) = (bed.client().await?, bed.client().await?);
         holder.batch_execute("begin").await?;
@@ -45,7 +45,7 @@ fn who_waits_for_a_connection_can_be_cancelled_too() -> Result<()> {
 
 #[test]
 fn a_cancel_request_that_comes_too_late_does_nothing() -> Result<()> {
-    let bed = Bed::with(|options| options.pool_size = 1)?;
+    let bed = Bed::with(|options| options.own.pool_size = 1)?;
     run(async {
         let (one, other) = (bed.client().await?, bed.client().await?);
         value(&one, "select 1").await?;

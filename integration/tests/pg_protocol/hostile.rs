@@ -153,7 +153,7 @@ fn until_ready(stream: &mut TcpStream) -> Result<Vec<u8>> {
 
 #[test]
 fn a_truncated_message_ends_with_its_client_alone() -> Result<()> {
-    let bed = Bed::with(|options| options.pool_size = 1)?;
+    let bed = Bed::with(|options| options.own.pool_size = 1)?;
     run(async {
         let bystander = bed.client().await?;
         for part in [b"Q\0\0\0".as_slice(), b"Q\0\0\x10\0select", b"P\0\0\0\x20"] {

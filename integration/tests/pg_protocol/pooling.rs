@@ -8,11 +8,11 @@ use integration::{
 use tokio_postgres::Client;
 
 fn alone() -> Result<Bed> {
-    Bed::with(|options| options.pool_size = 1)
+    Bed::with(|options| options.own.pool_size = 1)
 }
 
 fn session() -> Result<Bed> {
-    Bed::with(|options| (options.pool_size, options.mode) = (1, "session"))
+    Bed::with(|options| (options.own.pool_size, options.own.mode) = (1, "session"))
 }
 
 async fn both(bed: &Bed) -> Result<(Client, Client)> {
@@ -116,7 +116,7 @@ fn options_at_login_hold() -> Result<()> {
 
 #[test]
 fn twenty_clients_share_two_connections() -> Result<()> {
-    let bed = Bed::with(|options| options.pool_size = 2)?;
+    let bed = Bed::with(|options| options.own.pool_size = 2)?;
     run(async {
         let mut clients = Vec::new();
         for _ in 0..20 {
@@ -165,7 +165,7 @@ fn session_mode_hands_a_clean_connection_to_the_next() -> Result<()> {
 #[test]
 fn who_waits_too_long_hears_so_and_may_try_again() -> Result<()> {
     let bed = Bed::with(|options| {
-        options.pool_size = 1;
+        options.own.pool_size = 1;
         options.env.push(("PG_ROUTER_POOL__WAIT_TIMEOUT", "300ms".into()));
     })?;
     run(async {

@@ -1,8 +1,8 @@
 //! Clients in Python, each a script in `integration/clients`. Kind: driver.
 
-use integration::{Result, bed::Bed, pg::Account, python, router::RouterOptions};
+use integration::{Result, bed::Bed, pg::Account, python, router::PgRouterOptions};
 
-fn through(script: &str, edit: impl FnOnce(&mut RouterOptions)) -> Result<()> {
+fn through(script: &str, edit: impl FnOnce(&mut PgRouterOptions)) -> Result<()> {
     let bed = Bed::with(edit)?;
     python::run(script, &[&bed.conninfo()]).map(drop)
 }
@@ -29,12 +29,12 @@ fn psycopg_3_cancels_and_a_wrong_key_does_nothing() -> Result<()> {
 
 #[test]
 fn statements_prepared_by_name_work_in_transaction_mode() -> Result<()> {
-    through("psycopg3_prepared", |options| options.pool_size = 2)
+    through("psycopg3_prepared", |options| options.own.pool_size = 2)
 }
 
 #[test]
 fn django_works_in_transaction_mode() -> Result<()> {
-    let bed = Bed::with(|options| options.pool_size = 2)?;
+    let bed = Bed::with(|options| options.own.pool_size = 2)?;
     let (addr, who) = (bed.router.addr(), Account::PRETIX);
     let (ip, port) = (addr.ip().to_string(), addr.port().to_string());
     for driver in ["psycopg", "psycopg2"] {
