@@ -56,6 +56,8 @@ impl Running {
             .args(["--admin", "127.0.0.1:0"])
             .args(more)
             .env("HTTP_LB_LOG__FORMAT", "json")
+            .env("HTTP_LB_LISTENERS", "[{ listen = '127.0.0.1:0' }]")
+            .env("HTTP_LB_CLUSTERS", "[{ upstreams = ['127.0.0.1:1'] }]")
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");

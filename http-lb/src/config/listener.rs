@@ -1,0 +1,96 @@
+//! Where clients connect, and the certificates that they see. Kind: pure.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use proxy_core::config::duration;
+use proxy_core::net::Addr;
+use serde::{Deserialize, Serialize};
+
+/// One address for clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listener {
+    /// `host:port`, or `unix:/path`.
+    pub listen: Addr,
+    /// Whether `[tls]` holds here.
+    pub tls: bool,
+    /// HTTP/2: agreed on within TLS, or begun without a word on plain connections (RFC 9113 3.3).
+    pub http2: bool,
+    /// Clients at the same time.
+    pub max_connections: usize,
+    /// Of these, from one IP address.
+    pub max_per_address: Option<NonZeroUsize>,
+    /// Networks from which a PROXY protocol header is awaited and believed.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Nobody else comes in.
+    pub proxy_protocol_required: bool,
+    /// The mode bits of a unix socket's file, such as 0o660; those of the umask if absent.
+    pub unix_mode: Option<u32>,
+    /// How long PROXY header and TLS handshake may take together.
+    #[serde(with = "duration")]
+    pub handshake_timeout: Duration,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            listen: Addr::Tcp { host: "0.0.0.0".to_owned(), port: 8080 },
+            tls: false,
+            http2: true,
+            max_connections: 10_000,
+            max_per_address: None,
+            proxy_protocol_from: Vec::new(),
+            proxy_protocol_required: false,
+            unix_mode: None,
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Encryption towards clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Which certificate is shown is decided by the names within and the one that the client asks for; the first is
+    /// for all others.
+    pub certificates: Vec<Certificate>,
+    /// The oldest version that is spoken.
+    pub minimum: TlsVersion,
+    /// The PEM file with the CAs of our clients' certificates; without it clients aren't asked for any.
+    pub client_ca: Option<PathBuf>,
+    /// Lets in clients without a certificate, too, although there is a `client_ca`.
+    pub client_certificate_optional: bool,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The PEM file with the certificate, followed by those between it and its CA.
+    pub certificate: PathBuf,
+    /// The PEM file with its private key.
+    pub key: PathBuf,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246), with forward secrecy and AEAD only.
+    #[default]
+    #[serde(rename = "1.2")]
+    V12,
+    /// TLS 1.3 (RFC 8446).
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+impl Tls {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let pairs = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+        pairs.chain(&self.client_ca).cloned()
+    }
+}
