@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -231,6 +231,18 @@ impl Link {
         if at == 0 && !bytes.is_empty() { Poll::Pending } else { Poll::Ready(Ok(at)) }
     }
 
+    /// Writes what the kernel takes of several slices at once; the rest stays the caller's. Only while nothing waits in
+    /// the outbox.
+    #[inline]
+    pub fn poll_gather(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        debug_assert!(self.outbox.is_empty(), "what waits would be overtaken");
+        self.unflushed |= matches!(self.stream, Stream::Tls(_));
+        match ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            n => Poll::Ready(Ok(n)),
+        }
+    }
+
     /// Reads what the peer says ahead into the inbox, until `limit` bytes are there. True when the peer has gone.
     pub fn read_ahead(&mut self, cx: &mut Context<'_>, scratch: &Scratch, limit: usize) -> bool {
         while self.inbox.rest().len() < limit {
@@ -266,6 +278,30 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// As [`Link::send`], a head and a body in one call.
+    #[inline]
+    pub fn send_both(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> io::Result<()> {
+        if body.is_empty() || !self.outbox.is_empty() {
+            self.send(cx, head)?;
+            return self.send(cx, body);
+        }
+        let sent = match self.poll_gather(cx, &[IoSlice::new(head), IoSlice::new(body)]) {
+            Poll::Ready(sent) => sent?,
+            Poll::Pending => 0,
+        };
+        if sent < head.len() {
+            self.outbox.push(&head[sent..]);
+        }
+        match &body[sent.saturating_sub(head.len())..] {
+            [] => Ok(()),
+            rest if sent == 0 || !self.outbox.is_empty() => {
+                self.outbox.push(rest);
+                Ok(())
+            }
+            rest => self.send(cx, rest),
+        }
     }
 
     #[cold]

@@ -2,5 +2,7 @@
 
 pub mod client;
 pub mod http2;
+pub mod pace;
+pub mod watchdog;
 
 pub use client::{AnswerHead, BodyFault, Client, Gone, Size};
