@@ -3,8 +3,7 @@
 //!
 //! Promise: a client's commands leave one route before they enter another, so that its replies keep their order.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::profile::Profile;
 use super::registry::{Address, Registry, Summons};
 use super::terms::Terms;
-use crate::command::{self, Command, CommandId, Route, Script};
+use crate::command::{self, Command, Route, Script};
 use crate::downstream::Downstream;
 use crate::metrics::Tally;
 use crate::site::{Nature, Share, Site};
@@ -25,9 +24,6 @@ use crate::wire::{Args, Framed, Limits, RequestFramer, Resp, Span, Violation};
 
 /// Replies that a client may leave unread before its further requests are not read.
 pub(super) const UNHEARD_BYTES: usize = 256 * 1024;
-
-/// Bytes that a client may send ahead while it waits.
-pub(super) const AHEAD_BYTES: usize = 64 * 1024;
 
 /// Requests of a client that was given a large reply for which it gets a connection of its own.
 pub(super) const HEAVY: u8 = 64;
@@ -87,7 +83,7 @@ pub(super) enum Turn {
 }
 
 /// What became of the front of the client's bytes.
-enum Taken {
+pub(super) enum Taken {
     /// So many of them are used up.
     Used(usize),
     /// The request there waits.
@@ -349,7 +345,7 @@ impl Session {
         self.stranger
     }
 
-    fn note_script(&self, script: Script, args: Args<'_>) {
+    pub(super) fn note_script(&self, script: Script, args: Args<'_>) {
         let mut scripts = self.site.dial.scripts.borrow_mut();
         match script {
             Script::Eval => args.clone().nth(1).into_iter().for_each(|body| scripts.remember(body)),
@@ -357,94 +353,6 @@ impl Session {
             Script::Flush => scripts.forget(),
             Script::EvalSha => {}
         }
-    }
-
-    /// A transaction that has come whole, and holds nothing that changes the connection, goes as one.
-    fn take_transaction(&mut self, bytes: &[u8], first: Span) -> Taken {
-        let Some(whole) = self.gather(bytes, first) else { return Taken::Aside(first.len) };
-        if whole.nature == Nature::Write && self.site.common.barrier.raised() {
-            return Taken::Barred;
-        }
-        let request = &bytes[..whole.len];
-        self.mux.enter(&self.down, request, whole.nature, whole.replies, whole.end);
-        Taken::Used(whole.len)
-    }
-
-    /// Looks ahead from `MULTI` to its `EXEC`.
-    fn gather(&self, bytes: &[u8], first: Span) -> Option<Whole> {
-        let mut whole = Whole { len: first.len, replies: 1, nature: Nature::Read, end: CommandId::UNKNOWN };
-        let mut framer = RequestFramer::default();
-        while let Ok(Framed::Whole(span)) = framer.next(&bytes[whole.len..], &self.limits) {
-            let request = &bytes[whole.len..whole.len + span.len];
-            let args = Args::new(request);
-            let mut names = args.clone();
-            let command = command::find(names.next()?, names.next());
-            whole.len += span.len;
-            whole.replies += 1;
-            // What Redis refuses for its form does not end a transaction, however it is called.
-            if whole.len > self.terms.large || span.inline || !command.takes(span.argc) {
-                return None;
-            }
-            match command::route(command, args.clone()) {
-                // Not DISCARD: an ACL may refuse it, which leaves the transaction open.
-                Route::Local(command::Verb::Exec) => {
-                    whole.end = command.id;
-                    return Some(whole);
-                }
-                Route::Shared if self.terms.refuses(command).is_none() => {
-                    if let Some(script) = command.script() {
-                        self.note_script(script, args);
-                    }
-                    if !command.replayable() {
-                        whole.nature = Nature::Write;
-                    }
-                }
-                _ => return None,
-            }
-        }
-        None
-    }
-
-    /// Waits until the shared connection owes nothing.
-    pub(super) async fn settled(&mut self) -> Result<(), Ending> {
-        poll_fn(|cx| {
-            if self.is_dismissed(cx) {
-                return Poll::Ready(Err(Ending::Terminated));
-            }
-            self.down.register(cx.waker());
-            if self.down.is_closed() {
-                return Poll::Ready(Err(Ending::Aborted));
-            }
-            if self.down.is_owed_fewer_than(1) { Poll::Ready(Ok(())) } else { Poll::Pending }
-        })
-        .await
-    }
-
-    /// Awaits `work` for a client that may send ahead meanwhile; one that goes away, or is sent away, need not wait.
-    pub(super) async fn awaits<T>(&self, work: impl Future<Output = T>) -> Result<T, Ending> {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                return Poll::Ready(Ok(done));
-            }
-            if self.is_dismissed(cx) {
-                return Poll::Ready(Err(Ending::Terminated));
-            }
-            self.down.register(cx.waker());
-            let gone = !self.ended && self.down.link().read_ahead(cx, self.site.scratch(), AHEAD_BYTES);
-            if gone || self.down.is_closed() { Poll::Ready(Err(Ending::Aborted)) } else { Poll::Pending }
-        })
-        .await
-    }
-
-    /// Whether a client that waits is to leave at once: the process ends, or another client has killed it. To be
-    /// unblocked concerns what it waits to do: it stays asked.
-    fn is_dismissed(&self, cx: &mut Context<'_>) -> bool {
-        let guest = self.profile.guest();
-        if guest.is_summoned() {
-            guest.wakes(cx.waker());
-        }
-        self.seat.pulse(cx) == Some(Pulse::Terminate) || guest.is_killed()
     }
 
     /// An answer of our own.
@@ -468,15 +376,6 @@ impl Session {
         let finished = tokio::time::timeout(std::time::Duration::from_secs(2), finish);
         let _ = self.seat.until_terminated(finished).await; // whoever has gone need not hear it
     }
-}
-
-/// A transaction from `MULTI` to its end.
-struct Whole {
-    len: usize,
-    replies: u32,
-    nature: Nature,
-    /// The command that ends it, by which it is counted.
-    end: CommandId,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod aside;
 pub mod doomed;
 mod driver;
+mod gather;
 mod own;
 pub mod pinned;
 pub mod profile;
@@ -13,6 +14,7 @@ mod tests;
 #[cfg(test)]
 mod toy;
 pub mod verbs;
+mod wait;
 
 pub use driver::{House, Session, Visitor};
 pub use terms::Terms;

@@ -7,9 +7,9 @@ use proxy_core::session::Ending;
 
 use super::{Event, Own, identify};
 use crate::command::Route;
-use crate::session::driver::AHEAD_BYTES;
 use crate::session::pinned::Order;
 use crate::session::registry::Doing;
+use crate::session::wait::AHEAD_BYTES;
 use crate::wire::{Args, Framed, Span};
 
 /// Bytes that may wait for the server; beyond that the client is not read.
