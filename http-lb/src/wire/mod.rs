@@ -5,14 +5,20 @@
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9110>, <https://www.rfc-editor.org/rfc/rfc9112>
 
+pub mod accept;
 pub mod chunked;
+pub mod cookie;
+pub mod date;
+pub mod etag;
 pub mod fields;
+pub mod forwarded_for;
 mod framing;
 mod head;
 mod malformed;
 mod method;
 mod name;
 pub mod path;
+pub mod range;
 mod request;
 mod response;
 mod target;

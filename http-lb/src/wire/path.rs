@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_plain_path_stays_and_is_not_copied() {
-        for path in ["/", "/a", "/a/b/", "/a.b/c-d_e~f", "/a;b=c,d", "/a/b..c", "/%7"].iter().take(6) {
+        for path in ["/", "/a", "/a/b/", "/a.b/c-d_e~f", "/a;b=c,d", "/a/b..c"] {
             check(path, Ok(path));
             assert!(matches!(normalise(path.as_bytes()), Ok(Cow::Borrowed(_))), "{path}");
         }
