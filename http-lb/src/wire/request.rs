@@ -125,7 +125,7 @@ impl RequestHead {
     /// (RFC 9113 section 8.2.3).
     pub fn from_parts<'a>(
         parts: Parts<'_>,
-        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         limits: &HeadLimits,
     ) -> Result<Self, Malformed> {
         let mut head = Self::new();
@@ -137,7 +137,7 @@ impl RequestHead {
     pub fn fill<'a>(
         &mut self,
         parts: Parts<'_>,
-        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         limits: &HeadLimits,
     ) -> Result<(), Malformed> {
         self.clear();
@@ -162,7 +162,7 @@ impl RequestHead {
     fn write_fields<'a>(
         &mut self,
         parts: Parts<'_>,
-        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         limits: &HeadLimits,
     ) -> Result<(), Malformed> {
         if let Some(authority) = parts.authority {

@@ -201,11 +201,17 @@ impl Client {
 
     /// The next thing it hears begins like this, however long that takes.
     pub(super) async fn hears(&mut self, beginning: &str) {
+        assert!(self.hears_either(beginning, beginning).await);
+    }
+
+    /// Whether the next thing it hears begins like the first of these; else it begins like the second.
+    pub(super) async fn hears_either(&mut self, this: &str, that: &str) -> bool {
         let mut heard = vec![0; 4096];
         let read = timeout(PATIENCE, self.0.read(&mut heard)).await;
-        let n = read.unwrap_or_else(|_| panic!("nothing instead of {beginning:?}")).unwrap();
+        let n = read.unwrap_or_else(|_| panic!("nothing instead of {this:?}")).unwrap();
         let text = String::from_utf8_lossy(&heard[..n]);
-        assert!(text.starts_with(beginning), "{text:?} instead of {beginning:?}");
+        assert!(text.starts_with(this) || text.starts_with(that), "{text:?} instead of {this:?}");
+        text.starts_with(this)
     }
 
     /// It says so, and hears this.

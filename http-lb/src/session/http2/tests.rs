@@ -1,0 +1,1 @@
+//! Connections as frame scripts. Kind: driver.
