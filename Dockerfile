@@ -9,6 +9,8 @@ ARG RUN_IMAGE=debian:bookworm-slim
 
 # --- what we depend on, compiled once ---
 FROM ${BUILD_IMAGE} AS dependencies
+# For http-lb: pingora's compression library is configured by cmake.
+RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY proxy-core/Cargo.toml proxy-core/
@@ -55,9 +57,11 @@ RUN cargo build --locked --release -p redis-router
 
 FROM run AS redis-router
 COPY --from=build-redis-router /src/target/release/redis-router /usr/local/bin/
-RUN install -D -m 644 /dev/null /etc/redis-router/redis-router.toml
+RUN install -D -m 644 /dev/null /etc/redis-router/redis-router.toml \
+ && install -d -o turnstile -g turnstile -m 700 /var/lib/redis-router
 ENV REDIS_ROUTER_CONFIG=/etc/redis-router/redis-router.toml
-EXPOSE 9121
+VOLUME /var/lib/redis-router
+EXPOSE 6379 9121
 USER 10001:10001
 ENTRYPOINT ["redis-router"]
 
