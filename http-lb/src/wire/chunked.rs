@@ -254,3 +254,6 @@ pub fn put_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(trailers.map(Fields::as_bytes).unwrap_or_default());
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests;

@@ -464,3 +464,6 @@ fn version(text: &[u8]) -> Result<Version, Malformed> {
         _ => Err(Malformed::bad("bad version")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,6 @@ impl Meaning {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
