@@ -1,7 +1,6 @@
-//! Where clients connect, and the certificates that they see. Kind: pure.
+//! Where clients connect. Kind: pure.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -47,50 +46,5 @@ impl Default for Listener {
             unix_mode: None,
             handshake_timeout: Duration::from_secs(10),
         }
-    }
-}
-
-/// Encryption towards clients.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tls {
-    /// Which certificate is shown is decided by the names within and the one that the client asks for; the first is
-    /// for all others.
-    pub certificates: Vec<Certificate>,
-    /// The oldest version that is spoken.
-    pub minimum: TlsVersion,
-    /// The PEM file with the CAs of our clients' certificates; without it clients aren't asked for any.
-    pub client_ca: Option<PathBuf>,
-    /// Lets in clients without a certificate, too, although there is a `client_ca`.
-    pub client_certificate_optional: bool,
-}
-
-/// A certificate with its key.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Certificate {
-    /// The PEM file with the certificate, followed by those between it and its CA.
-    pub certificate: PathBuf,
-    /// The PEM file with its private key.
-    pub key: PathBuf,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246), with forward secrecy and AEAD only.
-    #[default]
-    #[serde(rename = "1.2")]
-    V12,
-    /// TLS 1.3 (RFC 8446).
-    #[serde(rename = "1.3")]
-    V13,
-}
-
-impl Tls {
-    /// The files that it names.
-    pub fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        let pairs = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
-        pairs.chain(&self.client_ca).cloned()
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use proxy_core::config::{Invalid, Settings};
 use proxy_core::net::SocketOptions;
+use proxy_core::tls::HostsTlsSettings;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod access_log;
@@ -29,9 +30,9 @@ pub use self::cluster::{
     Upstream,
 };
 pub use self::edge::{Algorithm, Client, Compression, Https, Maintenance, Pages, RateLimit};
-pub use self::files::{Files, Lookup};
+pub use self::files::{Attachments, FileMemory, Files, Kind};
 pub use self::limits::{Buffers, Http2, Limits, Timeouts};
-pub use self::listener::{Certificate, Listener, Tls, TlsVersion};
+pub use self::listener::Listener;
 pub use self::pattern::{HostPattern, Key, PathPattern};
 pub use self::profile::Profile;
 pub use self::route::{
@@ -48,8 +49,8 @@ pub struct Config {
     pub profile: Option<Profile>,
     /// Where clients connect.
     pub listeners: Vec<Listener>,
-    /// Encryption towards clients.
-    pub tls: Tls,
+    /// Encryption towards clients; its `certificates` are shown by the names within.
+    pub tls: Option<HostsTlsSettings>,
     /// From http to https.
     pub https: Https,
     /// Who clients are.
@@ -58,6 +59,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// Folders that are served by http-lb itself.
     pub files: Vec<Files>,
+    /// What these take of the memory.
+    pub file_memory: FileMemory,
     /// Which request goes where; without any, all that is no file goes to the first cluster.
     pub routes: Vec<Route>,
     /// How much requests matter, the most important class first.
@@ -90,11 +93,12 @@ impl Default for Config {
             workers: 0,
             profile: None,
             listeners: vec![Listener::default()],
-            tls: Tls::default(),
+            tls: None,
             https: Https::default(),
             client: Client::default(),
             clusters: Vec::new(),
             files: Vec::new(),
+            file_memory: FileMemory::default(),
             routes: Vec::new(),
             classes: Vec::new(),
             timeouts: Timeouts::default(),
@@ -129,7 +133,7 @@ impl Settings for Config {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let tls = self.tls.files();
+        let tls = self.tls.iter().flat_map(HostsTlsSettings::files);
         let passwords = self.routes.iter().filter_map(|route| route.basic_auth.as_ref());
         let upstream = self.clusters.iter().filter_map(|cluster| cluster.tls.as_ref());
         tls.chain(passwords.map(|auth| auth.file.clone()))

@@ -99,6 +99,16 @@ impl PathPattern {
     }
 }
 
+impl PathPattern {
+    /// The segments that are written out: a path without one of them is not meant.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Is(word) => Some(word.as_str()),
+            Segment::One | Segment::Any => None,
+        })
+    }
+}
+
 impl Segment {
     fn takes(&self, text: &[u8]) -> bool {
         match self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Class, Config, Files, Lookup, Rule};
+use super::{Check, Class, Config, Files, Kind, Rule};
 
 /// An application that http-lb knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -24,7 +24,7 @@ pub(super) fn applied(mut config: Config) -> Config {
 /// Where Pretix keeps uploads and generated documents that are handed out by its views alone.
 /// <https://github.com/pretix/pretix/blob/9a9ae3e/deployment/docker/nginx.conf>
 const MEDIA: &str = "/media/";
-const MEDIA_DENIED: [&str; 2] = ["/cachedfiles", "/invoices"];
+const MEDIA_DENIED: [&str; 2] = ["cachedfiles", "invoices"];
 
 fn pretix(config: &mut Config) {
     for cluster in &mut config.clusters {
@@ -43,7 +43,7 @@ fn pretix(config: &mut Config) {
 }
 
 fn media(files: &mut Files) {
-    files.lookup = Lookup::Live;
+    files.kind = Kind::Media;
     for denied in MEDIA_DENIED {
         if !files.deny.iter().any(|path| path == denied) {
             files.deny.push(denied.to_owned());

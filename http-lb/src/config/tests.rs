@@ -88,8 +88,8 @@ fn the_pretix_profile_fills_in_what_was_left_out() {
     let check = cluster.check.as_ref().expect("replicas are checked");
     assert_eq!((check.path.as_str(), check.host.as_str()), ("/healthcheck/", "localhost"));
     assert_eq!(cluster.retries.idempotency_key, ["/api/"]);
-    assert_eq!(config.files[0].deny, ["/cachedfiles", "/invoices"]);
-    assert_eq!(config.files[0].lookup, Lookup::Live);
+    assert_eq!(config.files[0].deny, ["cachedfiles", "invoices"]);
+    assert_eq!(config.files[0].kind, Kind::Media);
     assert_eq!(config.class_names(), ["payment", "checkout", "poll", "session", "anonymous", "bots"]);
     assert_eq!(config.fallback_class(), 4);
 }

@@ -15,6 +15,11 @@ impl ClientKey {
         Self(number)
     }
 
+    /// The number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
     /// Whoever is known by these bytes, such as a session's cookie.
     pub fn of(bytes: &[u8]) -> Self {
         Self(digest(bytes))

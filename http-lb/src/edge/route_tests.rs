@@ -1,0 +1,1 @@
+//! Routes, by host and path. Kind: pure.
