@@ -6,9 +6,31 @@
 //! ranges, codings. A change on disk is noticed, and the new index replaces the old one in one swap.
 
 mod answer;
+mod asset;
 mod coding;
+mod compose;
+mod conditional;
+mod disk;
+mod gauges;
+mod hashed;
+mod heading;
+mod index;
+mod keeper;
+mod kind;
+mod precompress;
+mod ranges;
+mod served;
+mod site;
+mod stamp;
 mod terms;
+mod walk;
+mod wants;
 
 pub use answer::{Answer, Part};
 pub use coding::Coding;
+pub use conditional::{Conditions, fuzz_weigh};
+pub use kind::{content_type, is_compressible};
+pub use ranges::fuzz_select;
+pub use site::{Site, Unopened};
 pub use terms::{Attachments, BadMount, Candidate, Mount, MountId, Terms};
+pub use wants::{Verb, Wants};

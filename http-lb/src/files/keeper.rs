@@ -1,0 +1,184 @@
+//! The thread that keeps a site up to date: looks for changes, and makes compressed variants. Kind: driver.
+//!
+//! All of it is work on files and for the processor, so that it has a thread of its own, which nobody waits for when the
+//! process ends: a blocking task of the runtime would hold up its exit while a large file is compressed. Variants are made
+//! one at a time, at the lowest priority.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::asset::Asset;
+use super::coding::Coding;
+use super::disk::Root;
+use super::index::{Index, Making};
+use super::precompress;
+use super::served::{self, Served};
+use super::site::Inner;
+use super::walk::{self, Listing};
+
+/// Looking takes at most this share of the time: a look that took 5 ms is followed by at least 500 ms without one.
+const SHARE: u32 = 100;
+
+/// A folder that never comes to rest is indexed after so many looks all the same.
+const PATIENCE: u32 = 10;
+
+/// `nice` of the thread that compresses: the lowest.
+const LOWEST: i32 = 19;
+
+/// Ends the thread when it is dropped.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    _end: Sender<()>,
+}
+
+/// Starts the keeper of this site.
+pub(super) fn start(site: &Arc<Inner>) -> Keeper {
+    let (keeper, end) = mpsc::channel();
+    let site = Arc::downgrade(site);
+    let turns = move || {
+        let mut watch = Watch::default();
+        let mut pause = Duration::ZERO;
+        while end.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+            // A panic is counted and logged by the hook. What is served is never left half changed.
+            let turn = panic::catch_unwind(AssertUnwindSafe(|| watch.turn(&site)));
+            match turn {
+                Ok(Some(next)) => pause = next,
+                Ok(None) => return,
+                Err(_) => pause = Duration::from_secs(60),
+            }
+        }
+    };
+    match thread::Builder::new().name("files".to_owned()).spawn(turns) {
+        Ok(_) => {}
+        Err(error) => tracing::error!(%error, "no thread to keep files up to date: changes are not noticed"),
+    }
+    Keeper { _end: keeper }
+}
+
+/// What the keeper remembers between its turns.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// For each mount, what was seen last and is not settled.
+    unsettled: Vec<Option<(Listing, u32)>>,
+    /// When to look next.
+    due: Option<Instant>,
+    /// Whether all variants are made.
+    idle: bool,
+}
+
+impl Watch {
+    /// Does one thing, and says how long to pause; `None` if the site is gone.
+    fn turn(&mut self, site: &Weak<Inner>) -> Option<Duration> {
+        let site = site.upgrade()?;
+        let poll = site.terms.poll;
+        let started = Instant::now();
+        let due = *self.due.get_or_insert(started + poll);
+        if !poll.is_zero() && started >= due {
+            self.look(&site, started);
+            self.due = Some(Instant::now() + poll.max(started.elapsed() * SHARE));
+            return Some(Duration::ZERO);
+        }
+        if compress_one(&site) {
+            self.idle = false;
+            return Some(Duration::ZERO);
+        }
+        if !std::mem::replace(&mut self.idle, true) {
+            site.count();
+            tracing::debug!("all compressed variants are made");
+        }
+        Some(if poll.is_zero() { Duration::MAX } else { due.saturating_duration_since(Instant::now()) })
+    }
+
+    /// Looks at all mounts, and indexes anew those that have changed and come to rest.
+    pub(super) fn look(&mut self, site: &Inner, now: Instant) {
+        self.unsettled.resize_with(site.mounts.len(), || None);
+        for (served, unsettled) in site.mounts.iter().zip(&mut self.unsettled) {
+            look_at(site, served, unsettled, now);
+        }
+        site.count();
+    }
+}
+
+fn look_at(site: &Inner, served: &Served, unsettled: &mut Option<(Listing, u32)>, now: Instant) {
+    let known = served.index.load_full();
+    let moved = !known.root.is_at(&served.mount.root);
+    if !served.mount.preload {
+        return if moved {
+            replace(site, served, Vec::new(), 0, now)
+        };
+    }
+    let expired = known.has_expired(served.mount.keep, now);
+    let (listing, unlisted) = walk::list(&served.mount.root, served.mount.symlinks);
+    if listing == known.listing && !moved && !expired {
+        *unsettled = None;
+        return;
+    }
+    let looks = unsettled.as_ref().map_or(0, |(_, looks)| *looks);
+    let settled = unsettled.as_ref().is_some_and(|(before, _)| *before == listing);
+    if settled || looks >= PATIENCE {
+        *unsettled = None;
+        replace(site, served, listing, unlisted, now);
+    } else {
+        *unsettled = Some((listing, looks + 1));
+    }
+}
+
+/// Makes the index anew and swaps it in. While the folder can't be opened, all stays as it was.
+fn replace(site: &Inner, served: &Served, listing: Listing, unlisted: usize, now: Instant) {
+    let mount = &served.mount;
+    let started = Instant::now();
+    let root = match Root::open(&mount.root, mount.symlinks) {
+        Ok(root) => root,
+        Err(error) => {
+            site.gauges.unread.inc();
+            return tracing::warn!(prefix = %mount.prefix, %error, "the folder has changed and can't be opened");
+        }
+    };
+    let before = served.index.load_full();
+    let index = if mount.preload {
+        let making = Making { mount, before: Some((&before, true)), room: site.room_for(served), now };
+        making.make(root, listing)
+    } else {
+        Index::bare(root)
+    };
+    served::tell(mount, &index.tally(), unlisted, started);
+    served.index.store(Arc::new(index));
+    site.gauges.reindexed.inc();
+}
+
+/// Makes one variant, if one is missing; says whether it did.
+pub(super) fn compress_one(site: &Inner) -> bool {
+    let missing = Coding::ALL.into_iter().find_map(|coding| {
+        let mounts = site.mounts.iter().filter(|served| served.mount.precompress.contains(&coding));
+        mounts.filter_map(|served| wanting(&served.index.load(), coding)).next().map(|asset| (coding, asset))
+    });
+    let Some((coding, asset)) = missing else { return false };
+    let packed = at_lowest_priority(|| precompress::compress(&asset.plain().body, coding));
+    let used: u64 = site.mounts.iter().map(Served::bytes).sum();
+    let fits = |packed: &bytes::Bytes| used.saturating_add(packed.len() as u64) <= site.terms.memory;
+    asset.put(coding, packed.filter(fits));
+    true
+}
+
+/// An asset whose variant in this coding is not made yet.
+fn wanting(index: &Index, coding: Coding) -> Option<Arc<Asset>> {
+    index.assets().find(|asset| asset.wants(coding)).map(Arc::clone)
+}
+
+/// Does the work on a thread of the lowest priority. Only its own thread can be made to yield to others for good.
+fn at_lowest_priority<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let niced = || {
+            // Without it the work is done all the same, only less politely.
+            let _ = rustix::process::setpriority_process(None, LOWEST);
+            work()
+        };
+        match scope.spawn(niced).join() {
+            Ok(done) => done,
+            Err(panicked) => panic::resume_unwind(panicked),
+        }
+    })
+}
