@@ -34,3 +34,6 @@ pub use ranges::fuzz_select;
 pub use site::{Site, Unopened};
 pub use terms::{Attachments, BadMount, Candidate, Mount, MountId, Terms};
 pub use wants::{Verb, Wants};
+
+#[cfg(test)]
+mod tests;

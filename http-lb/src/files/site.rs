@@ -30,7 +30,7 @@ pub struct Unopened {
 /// All mounts. One is opened for each configuration; dropping it ends the thread that keeps it up to date.
 #[derive(Debug)]
 pub struct Site {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     _keeper: Keeper,
 }
 
