@@ -13,21 +13,24 @@ use super::entry::Entry;
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 const MILLION: u64 = 1_000_000;
 
-/// Writes the line of an entry. Without `query`, what follows a `?` is left out.
+/// Writes the line of an entry. Without `query`, what stands between a `?` and the version is left out.
 pub(super) fn write(out: &mut Vec<u8>, entry: &Entry<'_>, format: Format, query: bool) {
-    let entry = if query { *entry } else { without_queries(entry) };
+    let cut: Vec<u8>;
+    let mut entry = *entry;
+    if !query && let Some(mark) = memchr::memchr(b'?', entry.line) {
+        let version = memchr::memrchr(b' ', entry.line).filter(|at| *at > mark).unwrap_or(entry.line.len());
+        cut = [&entry.line[..mark], &entry.line[version..]].concat();
+        entry.line = &cut;
+    }
+    if !query && let Some(mark) = memchr::memchr(b'?', entry.referer) {
+        entry.referer = &entry.referer[..mark];
+    }
     match format {
         Format::Combined => combined(out, &entry),
         Format::Json => json(out, &entry),
         Format::Privacy => privacy(out, &entry),
     }
     out.push(b'\n');
-}
-
-/// The version is left as it is: `GET /path HTTP/1.1`. The line ends at the query, since no line is put together here.
-fn without_queries<'a>(entry: &Entry<'a>) -> Entry<'a> {
-    let cut = |text: &'a [u8]| memchr::memchr(b'?', text).map_or(text, |at| &text[..at]);
-    Entry { line: cut(entry.line), referer: cut(entry.referer), ..*entry }
 }
 
 /// `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn queries_can_be_left_out() {
-        let line = r#"[06/Nov/1994:08:49:37 +0000] shop.example.org "GET /demo/" 200 1234"#;
+        let line = r#"[06/Nov/1994:08:49:37 +0000] shop.example.org "GET /demo/ HTTP/1.1" 200 1234"#;
         check(&usual(), Format::Privacy, false, line);
         let mut out = Vec::new();
         for format in [Format::Combined, Format::Json] {

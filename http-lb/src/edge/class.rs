@@ -143,3 +143,6 @@ fn lower(text: Option<&[u8]>) -> ([u8; AGENT], usize) {
     lower[..len].make_ascii_lowercase();
     (lower, len)
 }
+
+#[cfg(test)]
+mod tests;

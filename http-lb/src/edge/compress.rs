@@ -185,3 +185,6 @@ impl std::fmt::Debug for Encoder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

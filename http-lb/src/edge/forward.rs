@@ -295,3 +295,6 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 fn decimal(out: &mut Vec<u8>, number: u64) {
     write!(out, "{number}").expect("a vector takes all that is written");
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,6 @@ fn last(list: &[u8]) -> &[u8] {
 fn number(text: &[u8]) -> Option<u16> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,3 +161,6 @@ fn escape(out: &mut Vec<u8>, path: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -335,5 +335,4 @@ pub fn is_beneath(path: &[u8], prefix: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "route_tests.rs"]
 mod tests;

@@ -10,6 +10,7 @@ mod asset;
 mod coding;
 mod compose;
 mod conditional;
+mod configured;
 mod disk;
 mod gauges;
 mod hashed;

@@ -1,1 +1,0 @@
-//! Routes, by host and path. Kind: pure.
