@@ -149,6 +149,7 @@ impl Watcher {
             account: Arc::new(settings.account.clone()),
             rules: Arc::new(Rules {
                 thresholds: Thresholds { rise: 1, fall: 1 },
+                failures: None,
                 slow_start: Duration::ZERO,
             }),
             memory: remembered(&publisher),

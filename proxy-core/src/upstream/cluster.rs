@@ -1,11 +1,12 @@
 //! A named set of interchangeable endpoints, swapped as one. Kind: driver.
 //!
 //! Promise: an endpoint whose address stays keeps its `Arc` over an update, and with it its health, its admin state
-//! and what is in flight. What is eligible is read at the moment of the pick, never from a second table.
+//! and what is in flight; so does one whose address comes back while work is still in flight there. What is eligible is
+//! read at the moment of the pick, never from a second table.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -29,6 +30,9 @@ pub struct Cluster {
     name: String,
     endpoints: ArcSwap<Endpoints>,
     changes: watch::Sender<()>,
+    turns: watch::Sender<()>,
+    /// Who has left and is still held by somebody, most often by work in flight.
+    departed: Mutex<Vec<Weak<Endpoint>>>,
     tickets: AtomicU64,
 }
 
@@ -40,6 +44,8 @@ impl Cluster {
             name: name.into(),
             endpoints: ArcSwap::from_pointee(endpoints),
             changes: watch::Sender::new(()),
+            turns: watch::Sender::new(()),
+            departed: Mutex::default(),
             tickets: AtomicU64::default(),
         }
     }
@@ -71,12 +77,15 @@ impl Cluster {
         let mut next: Vec<Arc<Endpoint>> = Vec::new();
         for (addr, weight) in members {
             let known = next.iter().find(|endpoint| endpoint.addr() == &addr);
-            match known.cloned().or_else(|| self.find(&addr)) {
+            match known.cloned().or_else(|| self.find(&addr)).or_else(|| self.come_back(&addr)) {
                 Some(endpoint) => {
                     endpoint.reconfigure(weight, Arc::clone(&rules));
                     push_once(&mut next, endpoint);
                 }
-                None => next.push(Arc::new(Endpoint::new(addr, weight, Arc::clone(&rules), now))),
+                None => {
+                    let turns = self.turns.clone();
+                    next.push(Arc::new(Endpoint::telling(addr, weight, Arc::clone(&rules), now, turns)));
+                }
             }
         }
         self.set(next);
@@ -84,13 +93,35 @@ impl Cluster {
 
     /// Makes these endpoints the whole set.
     pub fn set(&self, endpoints: impl IntoIterator<Item = Arc<Endpoint>>) {
-        self.endpoints.store(Arc::new(endpoints.into_iter().collect()));
+        let next: Endpoints = endpoints.into_iter().collect();
+        let former = self.endpoints.swap(Arc::new(Arc::clone(&next)));
+        self.remember_departed(&former, &next);
         self.changes.send_replace(());
+    }
+
+    fn remember_departed(&self, former: &[Arc<Endpoint>], next: &[Arc<Endpoint>]) {
+        let gone = former.iter().filter(|endpoint| !next.iter().any(|other| Arc::ptr_eq(other, endpoint)));
+        let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        departed.retain(|endpoint| endpoint.strong_count() > 0);
+        departed.extend(gone.map(Arc::downgrade));
+    }
+
+    /// Who was at `addr` before, if work is still in flight there.
+    fn come_back(&self, addr: &Addr) -> Option<Arc<Endpoint>> {
+        let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |endpoint: &Arc<Endpoint>| endpoint.addr() == addr && endpoint.in_flight() > 0;
+        let at = departed.iter().position(|weak| weak.upgrade().is_some_and(|endpoint| is_it(&endpoint)))?;
+        departed.swap_remove(at).upgrade()
     }
 
     /// Hears of every change of the set.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
+    }
+
+    /// Hears when an endpoint that [`Cluster::update`] made becomes eligible or ceases to be.
+    pub fn turns(&self) -> watch::Receiver<()> {
+        self.turns.subscribe()
     }
 
     /// Chooses an eligible endpoint and counts the work on it, or `None` when nobody is eligible. `random` is any
@@ -129,6 +160,7 @@ fn candidates(endpoints: &[Arc<Endpoint>], now: Instant) -> impl Iterator<Item =
         index,
         weight: endpoint.effective_weight(now),
         in_flight: endpoint.in_flight(),
+        latency: 0,
     })
 }
 
@@ -186,6 +218,35 @@ mod tests {
         cluster.update([], Rules::default(), now);
         cluster.update([(addr(1), 1)], Rules::default(), now);
         assert!(!cluster.contains(&first));
+    }
+
+    #[test]
+    fn who_comes_back_while_work_is_in_flight_is_the_same() {
+        let now = Instant::now();
+        let cluster = cluster(&[1, 1], now);
+        let (busy, idle) = (cluster.find(&addr(1)).unwrap(), cluster.find(&addr(2)).unwrap());
+        let _work = busy.enter();
+        cluster.update([], Rules::default(), now);
+        cluster.update([(addr(1), 3), (addr(2), 1)], Rules::default(), now);
+        assert!(cluster.contains(&busy) && !cluster.contains(&idle));
+        assert_eq!((busy.weight(), cluster.departed.lock().unwrap().len()), (3, 1));
+    }
+
+    #[test]
+    fn a_turn_is_heard() {
+        let now = Instant::now();
+        let cluster = cluster(&[1], now);
+        let (mut turns, endpoint) = (cluster.turns(), cluster.find(&addr(1)).unwrap());
+        let mut heard = |what: &str, expected: bool| {
+            assert_eq!(turns.has_changed().unwrap(), expected, "{what}");
+            turns.mark_unchanged();
+        };
+        endpoint.observe(Ok::<(), &str>(()), now);
+        heard("another good check", false);
+        endpoint.lower("test", now);
+        heard("down", true);
+        endpoint.set_admin(Admin::Drain);
+        heard("drained", true);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::{
@@ -30,8 +30,10 @@ pub const DEFAULT_WEIGHT: u16 = 1;
 /// What holds for every endpoint of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// How many checks in a row turn an endpoint; `fall` also counts failures by traffic.
+    /// How many checks in a row turn an endpoint.
     pub thresholds: Thresholds,
+    /// How many failures by traffic in a row lower an endpoint; 0: none do. Not told: as many as checks.
+    pub failures: Option<u16>,
     /// How long the share of an endpoint that came up grows; zero = the whole at once.
     pub slow_start: Duration,
 }
@@ -54,7 +56,7 @@ pub enum Admin {
 pub enum Outcome {
     /// It did its part.
     Served,
-    /// It failed by its own fault; `fall` of these in a row lower it.
+    /// It failed by its own fault; some of these in a row lower it ([`Rules::failures`]).
     Failed,
     /// It refused or vanished: lowered at once.
     Unreachable,
@@ -76,11 +78,24 @@ pub struct Endpoint {
     up_since: AtomicU64,
     last_failure: ArcSwapOption<String>,
     suspicion: Notify,
+    /// Told when it becomes eligible or ceases to be, so that its cluster hears of it.
+    turns: watch::Sender<()>,
 }
 
 impl Endpoint {
     /// An endpoint that nobody has checked yet.
     pub fn new(addr: Addr, weight: u16, rules: Arc<Rules>, now: Instant) -> Self {
+        Self::telling(addr, weight, rules, now, watch::Sender::new(()))
+    }
+
+    /// One that tells `turns` when it turns.
+    pub(super) fn telling(
+        addr: Addr,
+        weight: u16,
+        rules: Arc<Rules>,
+        now: Instant,
+        turns: watch::Sender<()>,
+    ) -> Self {
         Self {
             addr,
             born: now,
@@ -93,6 +108,7 @@ impl Endpoint {
             up_since: AtomicU64::default(),
             last_failure: ArcSwapOption::empty(),
             suspicion: Notify::new(),
+            turns,
         }
     }
 
@@ -138,7 +154,13 @@ impl Endpoint {
     /// The operator's wish.
     pub fn set_admin(&self, admin: Admin) {
         self.admin.store(admin as u8, Relaxed);
+        self.turns.send_replace(());
         info!(endpoint = %self.addr, ?admin, "endpoint's admin state set");
+    }
+
+    /// Whether its share still grows at `now`, as it came up only lately.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        self.up_for(now) < self.rules.load().slow_start
     }
 
     /// A changed configuration for an endpoint that stays.
@@ -211,8 +233,10 @@ impl Endpoint {
     }
 
     fn stumble(&self, now: Instant) {
+        let rules = **self.rules.load();
         let stumbles = self.stumbles.fetch_add(1, Relaxed).saturating_add(1);
-        if stumbles >= self.rules.load().thresholds.fall {
+        let enough = rules.failures.unwrap_or(rules.thresholds.fall.max(1));
+        if enough > 0 && stumbles >= enough {
             self.stumbles.store(0, Relaxed);
             self.lower(format_args!("traffic failed {stumbles} times in a row"), now);
         }
@@ -240,6 +264,7 @@ impl Endpoint {
             let reason = reason.as_ref().map_or("", |reason| reason.as_str());
             warn!(endpoint = %self.addr, reason, "endpoint is down");
         }
+        self.turns.send_replace(());
     }
 
     fn up_for(&self, now: Instant) -> Duration {
@@ -265,9 +290,14 @@ impl InFlight {
         &self.endpoint
     }
 
+    /// The work says something about the endpoint, for which the guard is still needed.
+    pub fn judge(&self, outcome: Outcome, now: Instant) {
+        self.endpoint.settle(outcome, now);
+    }
+
     /// The work ended and says something about the endpoint. A mere drop says nothing (the client left, say).
     pub fn settle(self, outcome: Outcome, now: Instant) {
-        self.endpoint.settle(outcome, now);
+        self.judge(outcome, now);
     }
 }
 
@@ -296,7 +326,8 @@ mod tests {
     use super::*;
 
     const SLOW_START: Duration = Duration::from_secs(10);
-    const RULES: Rules = Rules { thresholds: Thresholds { rise: 1, fall: 2 }, slow_start: SLOW_START };
+    const RULES: Rules =
+        Rules { thresholds: Thresholds { rise: 1, fall: 2 }, failures: None, slow_start: SLOW_START };
 
     fn checked(result: Result<(), &str>, now: Instant) -> Arc<Endpoint> {
         let addr = "127.0.0.1:5432".parse().unwrap();
@@ -324,6 +355,21 @@ mod tests {
         let endpoint =
             Endpoint::new("127.0.0.1:1".parse().unwrap(), 1, Arc::new(Rules::default()), Instant::now());
         assert_eq!((endpoint.health(), endpoint.eligible()), (Health::Unknown, false));
+    }
+
+    #[test]
+    fn how_many_failures_lower_it_may_differ_from_checks() {
+        let check = |failures, times, expected| {
+            let now = Instant::now();
+            let endpoint = checked(Ok(()), now);
+            endpoint.reconfigure(1, Arc::new(Rules { failures, ..RULES }));
+            (0..times).for_each(|_| endpoint.enter().settle(Outcome::Failed, now));
+            assert_eq!(endpoint.health(), expected, "{failures:?}, {times} times");
+        };
+        check(Some(3), 2, Health::Up);
+        check(Some(3), 3, Health::Down);
+        check(Some(0), 100, Health::Up);
+        check(None, 2, Health::Down);
     }
 
     /// What traffic says, as outcomes in a row, and where that leaves an endpoint that was up.

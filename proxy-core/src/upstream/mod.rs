@@ -15,6 +15,7 @@
 pub mod cluster;
 pub mod endpoint;
 pub mod epoch;
+pub mod ewma;
 pub mod health;
 pub mod hold;
 pub mod permits;
@@ -28,6 +29,7 @@ pub mod weight;
 pub use cluster::Cluster;
 pub use endpoint::{Admin, Endpoint, InFlight, Outcome, Rules};
 pub use epoch::{Refused, Reign};
+pub use ewma::PeakEwma;
 pub use health::{Health, Thresholds};
 pub use hold::{Held, Hold, HoldLimits, HoldMetrics, TimedOut};
 pub use pick::Policy;

@@ -13,7 +13,7 @@ pub enum Policy {
     #[default]
     LeastInFlight,
     /// The better one of two at random: nearly as good as looking at all, and routers that can't see each other's
-    /// work don't all run to the same endpoint.
+    /// work don't all run to the same endpoint. Where it is known how long work takes lately, that counts too.
     TwoChoices,
 }
 
@@ -26,6 +26,8 @@ pub struct Candidate {
     pub weight: u32,
     /// How much it carries now.
     pub in_flight: u32,
+    /// How long its work takes lately, in any unit that is the same for all; 0 where nobody knows.
+    pub latency: u32,
 }
 
 impl Candidate {
@@ -34,6 +36,15 @@ impl Candidate {
     /// wouldn't count among the idle.
     fn is_freer_than(&self, other: &Self) -> bool {
         let cost = |of: &Self, by: &Self| (u64::from(of.in_flight) + 1) * u64::from(by.weight);
+        cost(self, other) < cost(other, self)
+    }
+
+    /// The same with how long the work takes: what is in flight there and the piece to be given, one after the other.
+    /// Who is unknown is taken for as fast as the other, so that it is tried.
+    fn is_sooner_than(&self, other: &Self) -> bool {
+        let latency = |of: &Self, by: &Self| if of.latency == 0 { by.latency } else { of.latency }.max(1);
+        let load = |of: &Self, by: &Self| (u128::from(of.in_flight) + 1) * u128::from(by.weight);
+        let cost = |of: &Self, by: &Self| load(of, by) * u128::from(latency(of, by));
         cost(self, other) < cost(other, self)
     }
 }
@@ -104,7 +115,7 @@ fn freer_of_two(candidates: impl Iterator<Item = Candidate> + Clone, random: u64
     let second = below(random & 0xffff_ffff, count - 1).map_or(first, |other| (first + 1 + other) % count);
     let one = candidates.clone().nth(first).or_else(|| candidates.clone().last())?;
     let two = candidates.clone().nth(second).or_else(|| candidates.last())?;
-    Some(if two.is_freer_than(&one) { two } else { one })
+    Some(if two.is_sooner_than(&one) { two } else { one })
 }
 
 /// A uniform number below `count`, from the low 32 bits of `random`; `None` when there is nothing to choose from.
@@ -119,7 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidates(of: &[(u32, u32)]) -> Vec<Candidate> {
-        let candidate = |(index, &(weight, in_flight))| Candidate { index, weight, in_flight };
+        let candidate = |(index, &(weight, in_flight))| Candidate { index, weight, in_flight, latency: 0 };
         of.iter().enumerate().map(candidate).collect()
     }
 
@@ -173,6 +184,23 @@ mod tests {
         let shares = shares(Policy::TwoChoices, &[(1, 0), (1, 1), (1, 2)], 3000);
         assert_eq!(shares[2], 0, "the worst loses against whomever it meets");
         assert!(shares[0] > shares[1] && shares[1] > 0, "{shares:?}");
+    }
+
+    #[test]
+    fn two_choices_prefer_who_will_be_done_sooner() {
+        let check = |of: [(u32, u32); 2], expected: Option<usize>| {
+            let candidate =
+                |(index, (in_flight, latency))| Candidate { index, weight: 256, in_flight, latency };
+            for random in [0, u64::MAX, 1 << 63, 1 << 31] {
+                let of = of.into_iter().enumerate().map(candidate);
+                let chosen = choose(Policy::TwoChoices, of.clone(), 0, random);
+                assert!(expected.is_none() || chosen == expected, "{random}: {chosen:?}");
+            }
+        };
+        check([(0, 100), (0, 900)], Some(0));
+        check([(8, 100), (0, 800)], Some(1));
+        check([(1, 0), (0, 500)], Some(1));
+        check([(0, 0), (0, 500)], None);
     }
 
     #[test]

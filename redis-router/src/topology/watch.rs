@@ -88,6 +88,7 @@ impl Watcher {
             limits: settings.limits(),
             rules: Arc::new(Rules {
                 thresholds: Thresholds { rise: 1, fall: 1 },
+                failures: None,
                 slow_start: Duration::ZERO,
             }),
             beat: Arc::new(settings.beat(shared.born())),
