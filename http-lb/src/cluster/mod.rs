@@ -1,137 +1,93 @@
 //! A set of replicas with its queue, its checks and its discovery. Kind: wiring.
 //!
+//! ```text
+//!   names ──► discovery ─┐                    ┌─► scheduler ──► slots
+//!   configuration ───────┼─► roster ──► members          ▲
+//!   admin: weight ───────┘                 ▲  └─► prober ─┘ up, down
+//!   admin: drain, ready, maint ────────────┘
+//! ```
 //! What the engine asks for is [`ClusterState::slot`]; all else happens beside it.
 
-use std::sync::Arc;
-use std::time::Instant;
+mod admin;
+mod discovery;
+mod probe;
+mod roster;
+mod state;
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use proxy_core::app::Context;
 use proxy_core::error::Result;
-use proxy_core::net::Addr;
-use proxy_core::tls::ClientTls;
-use proxy_core::upstream::{Cluster, Endpoint, InFlight, Outcome, Policy, Rules};
 
-use crate::queue::{Class, ReplicaId, Shed, Tag, Ticket};
+use crate::config::Config;
 
-/// What is to be known of a cluster.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What it is called in logs, metrics and `/status`.
-    pub name: String,
-    /// Where its replicas are.
-    pub upstreams: Vec<Addr>,
-    /// TLS towards the replicas.
-    pub tls: Option<Arc<ClientTls>>,
-}
+pub use crate::queue::Slot;
+pub use state::ClusterState;
 
 /// All clusters of a process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Clusters {
-    all: Vec<Arc<ClusterState>>,
+    all: ArcSwap<Vec<Arc<ClusterState>>>,
+    context: Context,
 }
 
 impl Clusters {
-    /// As configured; nothing runs yet.
-    pub fn new(settings: Vec<Settings>, _context: &Context) -> Result<Self> {
-        Ok(Self { all: settings.into_iter().map(ClusterState::new).map(Arc::new).collect() })
+    /// As configured; nothing is asked yet. Adds to `/status`, and the admin endpoint's `/replicas` and `/replica`.
+    ///
+    /// # Errors
+    /// `Config`: files of TLS, or the machine's name service.
+    pub fn new(config: &Config, context: &Context) -> Result<Arc<Self>> {
+        let all = ArcSwap::from_pointee(Vec::new());
+        let clusters = Arc::new(Self { all, context: context.clone() });
+        clusters.reload(config)?;
+        admin::register(&clusters, context);
+        Ok(clusters)
+    }
+
+    /// Asks names and replicas from now on.
+    pub fn start(&self) {
+        for cluster in self.all().iter() {
+            let latch = self.context.readiness.latch(&format!("the replicas of {}", cluster.name()));
+            cluster.start(&self.context, Some(latch));
+        }
+    }
+
+    /// Another configuration: clusters that stay keep their replicas, queues and what is known of them.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; then nothing has changed.
+    pub fn reload(&self, config: &Config) -> Result<()> {
+        let former = self.all();
+        let find = |name: &str| former.iter().find(|cluster| cluster.name() == name);
+        let plans = config.clusters.iter().map(|cluster| state::Plan::new(cluster, config));
+        let plans = plans.collect::<Result<Vec<_>>>()?;
+        let running = former.iter().any(|cluster| cluster.is_running());
+        let all = plans.into_iter().map(|plan| {
+            if let Some(cluster) = find(plan.name()) {
+                cluster.adopt(plan, &self.context);
+                return Ok(cluster.clone());
+            }
+            let cluster = Arc::new(ClusterState::new(plan, &self.context)?);
+            if running {
+                cluster.start(&self.context, None);
+            }
+            Ok(cluster)
+        });
+        let all = all.collect::<Result<Vec<_>>>()?;
+        let gone = former.iter().filter(|cluster| !all.iter().any(|other| Arc::ptr_eq(cluster, other)));
+        gone.for_each(|cluster| cluster.stop());
+        self.all.store(Arc::new(all));
+        Ok(())
     }
 
     /// The cluster of that name.
-    pub fn find(&self, name: &str) -> Option<&Arc<ClusterState>> {
-        self.all.iter().find(|cluster| cluster.name() == name)
+    pub fn find(&self, name: &str) -> Option<Arc<ClusterState>> {
+        self.all.load().iter().find(|cluster| cluster.name() == name).cloned()
     }
 
     /// All of them, in the order of the configuration.
-    pub fn all(&self) -> &[Arc<ClusterState>] {
-        &self.all
-    }
-}
-
-/// One cluster, shared by all workers.
-#[derive(Debug)]
-pub struct ClusterState {
-    settings: Settings,
-    members: Cluster,
-}
-
-impl ClusterState {
-    fn new(settings: Settings) -> Self {
-        let members = Cluster::new(&settings.name, []);
-        let now = Instant::now();
-        members.update(settings.upstreams.iter().map(|addr| (addr.clone(), 1)), Rules::default(), now);
-        members.endpoints().iter().for_each(|endpoint| _ = endpoint.observe(Ok::<(), &str>(()), now));
-        Self { settings, members }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.settings.name
-    }
-
-    /// TLS towards its replicas.
-    pub fn tls(&self) -> Option<&Arc<ClientTls>> {
-        self.settings.tls.as_ref()
-    }
-
-    /// A slot, if one can be had at once: no waiting, no `await`.
-    pub fn try_slot(&self, ticket: &Ticket) -> Option<Slot> {
-        let work = self.members.pick(Policy::LeastInFlight, fastrand::u64(..), Instant::now())?;
-        Some(Slot { work, class: ticket.class, replica: ReplicaId::default() })
-    }
-
-    /// A slot, as soon as it is this request's turn. Dropping the future leaves the queue; a slot that was just given
-    /// to it goes on to the next.
-    ///
-    /// # Errors
-    /// Why there is none for this request.
-    pub async fn slot(&self, ticket: &Ticket) -> std::result::Result<Slot, Shed> {
-        self.try_slot(ticket).ok_or(Shed::NoReplica)
-    }
-
-    /// In how many seconds somebody of this class who is turned away may try again (`Retry-After`).
-    pub fn retry_after(&self, _class: Class) -> u32 {
-        1
-    }
-
-    /// The name of the cookie that keeps clients at one replica, if the cluster has one.
-    pub fn sticky_cookie(&self) -> Option<&str> {
-        None
-    }
-}
-
-/// One unit of a replica's capacity. Dropping it gives it back.
-#[derive(Debug)]
-#[must_use = "dropping it gives the slot back"]
-pub struct Slot {
-    work: InFlight,
-    class: Class,
-    replica: ReplicaId,
-}
-
-impl Slot {
-    /// The replica.
-    pub const fn endpoint(&self) -> &Arc<Endpoint> {
-        self.work.endpoint()
-    }
-
-    /// The class that it was given to.
-    pub const fn class(&self) -> Class {
-        self.class
-    }
-
-    /// What the sticky cookie is to say, so that the client comes back to this replica.
-    pub const fn tag(&self) -> Tag {
-        Tag(0)
-    }
-
-    /// The request has ended and says something about the replica. A mere drop says nothing (the client left, say).
-    pub fn settle(self, outcome: Outcome) {
-        self.work.settle(outcome, Instant::now());
-    }
-
-    /// The replica was not up to it: settles, and notes in the ticket that it is to go elsewhere when it asks again.
-    pub fn redispatch(self, outcome: Outcome, ticket: &mut Ticket) {
-        ticket.was_at(self.replica);
-        self.settle(outcome);
+    pub fn all(&self) -> Arc<Vec<Arc<ClusterState>>> {
+        self.all.load_full()
     }
 }

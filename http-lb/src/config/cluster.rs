@@ -1,10 +1,11 @@
 //! The replicas of an application: where they are, how much each takes, who waits and for how long. Kind: pure.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use proxy_core::config::{duration, optional_duration};
+use proxy_core::config::{Secret, duration, optional_duration};
 use proxy_core::net::{Addr, AddrError};
 use proxy_core::tls::ClientTlsSettings;
 use serde::de::value::MapAccessDeserializer;
@@ -31,7 +32,7 @@ pub struct Cluster {
     pub sticky: Option<Sticky>,
     /// Those who wait for a slot.
     pub queue: Queue,
-    /// Asks each replica how it is; without it only traffic tells.
+    /// Asks each replica how it is; without it, it is only asked to accept a connection.
     pub check: Option<Check>,
     /// When traffic takes a replica out.
     pub ejection: Ejection,
@@ -40,6 +41,8 @@ pub struct Cluster {
     pub slow_start: Duration,
     /// With no replica up, all are tried: a check that fails everywhere is no proof against any of them.
     pub panic_mode: bool,
+    /// So do they where less than this share of the replicas is up, in percent.
+    pub panic_below: u8,
     /// What is tried again, and where.
     pub retries: Retries,
     /// Connections that are kept for the next request.
@@ -68,6 +71,7 @@ impl Default for Cluster {
             ejection: Ejection::default(),
             slow_start: Duration::ZERO,
             panic_mode: true,
+            panic_below: 0,
             retries: Retries::default(),
             keepalive: Keepalive::default(),
             resolution: Resolution::default(),
@@ -209,6 +213,10 @@ pub struct Sticky {
     /// How long it holds; as long as the browser is open if absent.
     #[serde(with = "optional_duration", default)]
     pub max_age: Option<Duration>,
+    /// What the cookie's value is derived with, so that it does not tell the replica's address. Several balancers need
+    /// the same one; if absent it is drawn at the start, and clients are spread anew after a restart.
+    #[serde(default)]
+    pub key: Option<Secret>,
 }
 
 /// Those who wait for a slot.
@@ -222,7 +230,11 @@ pub struct Queue {
     pub timeout: Duration,
     /// Slots of the whole cluster that only the first class may take; 0 if absent, 1 with the Pretix profile.
     pub reserved: Option<u32>,
-    /// What the 503 tells as `Retry-After`.
+    /// At most so many of a class, by its name.
+    pub max_of_class: BTreeMap<String, usize>,
+    /// The share of the slots, in percent, that lower classes get while higher ones wait; 0 lets them starve.
+    pub low_share_percent: u8,
+    /// What the 503 tells as `Retry-After`, at least: it is longer where the queue is.
     #[serde(with = "duration")]
     pub retry_after: Duration,
 }
@@ -233,6 +245,8 @@ impl Default for Queue {
             max: 1000,
             timeout: Duration::from_secs(15),
             reserved: None,
+            max_of_class: BTreeMap::new(),
+            low_share_percent: 5,
             retry_after: Duration::from_secs(5),
         }
     }
@@ -248,8 +262,12 @@ pub struct Check {
     pub path: String,
     /// The `Host` to ask for it: Django refuses hosts that it does not know.
     pub host: String,
+    /// How it is asked for: `GET` or `HEAD`, most often.
+    pub method: String,
     /// The statuses that are well.
     pub expect: Vec<u16>,
+    /// What the answer must contain, within its first 64 KiB.
+    pub contains: Option<String>,
     /// Between two checks of a replica.
     #[serde(with = "duration")]
     pub interval: Duration,
@@ -268,7 +286,9 @@ impl Default for Check {
             kind: CheckKind::Http,
             path: "/".to_owned(),
             host: "localhost".to_owned(),
+            method: "GET".to_owned(),
             expect: vec![200],
+            contains: None,
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(5),
             rise: 1,
@@ -288,20 +308,18 @@ pub enum CheckKind {
     Connect,
 }
 
-/// When traffic alone takes a replica out. Only failures to connect and broken connections count, never a status.
+/// When traffic takes a replica out, until a check finds that it is well. Broken connections count, never a status; one
+/// that can't be connected to is taken out at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ejection {
     /// So many in a row; 0: never.
     pub failures: u16,
-    /// For how long, where no check tells earlier that it is well.
-    #[serde(with = "duration")]
-    pub pause: Duration,
 }
 
 impl Default for Ejection {
     fn default() -> Self {
-        Self { failures: 3, pause: Duration::from_secs(5) }
+        Self { failures: 3 }
     }
 }
 

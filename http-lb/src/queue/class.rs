@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// How many classes there are at most; each has a line of its own and a few series in the metrics.
-pub const CLASSES: usize = 8;
+pub const CLASSES: usize = 32;
 
 /// How urgent a request is: 0 is the most urgent.
 ///
@@ -75,12 +75,12 @@ mod tests {
     fn ranks_are_small_numbers() {
         assert_eq!(Class::all().count(), CLASSES);
         assert!(Class::all().all(|class| Class::new(class.rank()) == Some(class)));
-        assert!(serde_json::from_str::<Class>("7").is_ok());
+        assert!(serde_json::from_str::<Class>("31").is_ok());
         assert!(
-            serde_json::from_str::<Class>("8")
+            serde_json::from_str::<Class>("32")
                 .unwrap_err()
                 .to_string()
-                .contains("0 (the most urgent one) to 7")
+                .contains("0 (the most urgent one) to 31")
         );
         assert!(Class::TOP < Class::default());
     }

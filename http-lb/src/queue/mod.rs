@@ -5,7 +5,20 @@
 //! in order.
 
 pub mod class;
+mod fleet;
+pub mod limits;
+mod line;
+pub mod metrics;
+mod rendezvous;
+pub mod scheduler;
+pub mod status;
 pub mod ticket;
+mod waiting;
 
 pub use class::{CLASSES, Class};
+pub use fleet::{Balance, Standing};
+pub use limits::Limits;
+pub use metrics::QueueMetrics;
+pub use scheduler::{Member, Scheduler, Slot, Terms};
+pub use status::{QueueStatus, ReplicaStatus};
 pub use ticket::{Affinity, ClientKey, ReplicaId, Shed, Tag, Ticket, digest};

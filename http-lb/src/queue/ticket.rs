@@ -1,5 +1,6 @@
 //! What a request brings along when it asks for a slot. Kind: pure.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -64,7 +65,27 @@ pub enum Affinity {
 
 /// What a sticky cookie says of a replica: a number from which the address can't be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Tag(pub(crate) u64);
+pub struct Tag(pub(super) u64);
+
+impl Tag {
+    /// The first bytes of a digest that holds a secret.
+    pub fn from_digest(digest: &[u8]) -> Self {
+        Self(digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+    }
+
+    /// What a cookie says; `None`: it is none of ours.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let hex = std::str::from_utf8(text).ok().filter(|hex| hex.len() == 16)?;
+        let is_ours = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_ours.then(|| u64::from_str_radix(hex, 16).ok().map(Self)).flatten()
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 /// A replica as the queue knows it; never given to another one again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -158,6 +179,16 @@ mod tests {
         let mut buckets = [0; 16];
         (0..16_000_u32).for_each(|n| buckets[(digest(&n.to_be_bytes()) >> 60) as usize] += 1);
         assert!(buckets.iter().all(|count| (900..1100).contains(count)), "{buckets:?}");
+    }
+
+    #[test]
+    fn a_tag_is_sixteen_digits_and_nothing_else_is_one() {
+        let tag = Tag::from_digest(&[0, 1, 2, 3, 4, 5, 6, 0xff, 9]);
+        assert_eq!(tag.to_string(), "00010203040506ff");
+        assert_eq!(Tag::parse(b"00010203040506ff"), Some(tag));
+        for other in ["", "00010203040506f", "00010203040506fff", "+0010203040506ff", "00010203040506FF"] {
+            assert_eq!(Tag::parse(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]
