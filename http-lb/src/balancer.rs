@@ -1,21 +1,52 @@
 //! The service: what is bound, what is started, what a new configuration changes. Kind: wiring.
 
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use bytes::Bytes;
 use proxy_core::app::{Context, Service};
-use proxy_core::config::Override;
-use proxy_core::error::Result;
+use proxy_core::config::{Override, changed};
+use proxy_core::error::{Context as _, Error, Result, Side};
+use proxy_core::listener::{Accepted, Listener, ListenerConfig};
+use proxy_core::metrics::SessionMetrics;
+use proxy_core::proxy_protocol::Policy;
+use proxy_core::tasks;
+use proxy_core::upstream::topology::Topology;
+use proxy_core::worker::{Floor, Surroundings, Workers};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::accept::{self, Gate};
+use crate::body::{Budget, Limits};
+use crate::cluster::{Clusters, Settings};
+use crate::config::{Config, Target};
 use crate::flags::Args;
+use crate::session::{Desk, House};
+
+/// What a client hears that is one too many.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 5\r\nconnection: close\r\n\r\n";
+
+/// How often idle connections to replicas are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// The running balancer.
-pub struct Balancer;
+pub struct Balancer {
+    config: ArcSwap<Config>,
+    houses: Arc<ArcSwap<House>>,
+    listeners: Vec<(Listener, Arc<Gate>)>,
+    workers: Option<Arc<Workers<Job>>>,
+}
+
+/// An accepted client for a worker.
+struct Job(Arc<Gate>, Accepted);
 
 impl Service for Balancer {
     const NAME: &'static str = env!("CARGO_PKG_NAME");
-    const ABOUT: &'static str = "HTTP load balancer in front of Pretix replicas. This version balances nothing yet: it \
-                                 starts, serves its admin endpoint, drains and stops.";
+    const ABOUT: &'static str = "HTTP load balancer in front of Pretix: buffers slow clients away from the workers, hands each \
+                                 worker one request at a time from one fair queue, serves the static files.";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     type Config = Config;
     type Args = Args;
@@ -24,16 +55,130 @@ impl Service for Balancer {
         args.overrides()
     }
 
-    async fn build(_: Arc<Config>, _: &Args, _: &Context) -> Result<Self> {
-        Ok(Self)
+    async fn build(config: Arc<Config>, _: &Args, context: &Context) -> Result<Self> {
+        let budget = Budget::new(limits(&config));
+        let clusters = Arc::new(Clusters::new(settings(&config), context)?);
+        let house = House::new(config.clone(), clusters, budget);
+        let listeners = bind(&config, context)?;
+        Ok(Self {
+            config: ArcSwap::new(config),
+            houses: Arc::new(ArcSwap::from_pointee(house)),
+            listeners,
+            workers: None,
+        })
     }
 
-    async fn start(&mut self, _: &Context) -> Result<()> {
-        tracing::warn!("this version balances nothing yet: only the admin endpoint answers");
+    async fn start(&mut self, context: &Context) -> Result<()> {
+        let workers = Arc::new(self.start_workers(context)?);
+        for (listener, gate) in self.listeners.drain(..) {
+            tracing::info!(address = %listener.local_addr(), "listens");
+            let serve = move |accepted| Job(gate.clone(), accepted);
+            let acceptor = workers.clone().receive(listener, context.drain.watch(), serve);
+            tasks::spawn_essential("acceptor", acceptor, &context.drain);
+        }
+        self.workers = Some(workers);
         Ok(())
     }
 
-    async fn reload(&mut self, _: Arc<Config>) -> Result<()> {
+    async fn reload(&mut self, config: Arc<Config>) -> Result<()> {
+        let old = self.houses.load();
+        old.budget.reconfigure(limits(&config));
+        let house = House::new(config.clone(), old.clusters.clone(), old.budget.clone());
+        self.houses.store(Arc::new(house));
+        let old = self.config.swap(config.clone());
+        for key in changed(&*old, &*config, FIXED) {
+            tracing::warn!(key, "takes effect at the next start");
+        }
         Ok(())
+    }
+
+    async fn stop(mut self) {
+        if let Some(workers) = self.workers.take().and_then(Arc::into_inner) {
+            workers.join();
+        }
     }
 }
+
+impl Balancer {
+    fn start_workers(&self, context: &Context) -> Result<Workers<Job>> {
+        // Nobody leads here: replicas are equals.
+        let (_, topology) = watch::channel(Arc::new(Topology::leaderless(std::time::Instant::now())));
+        let around = Surroundings { drain: context.drain.clone(), topology };
+        let houses = self.houses.clone();
+        let open = move |floor: Rc<Floor>| {
+            let desk = Rc::new(Desk::new(floor, houses.clone()));
+            tasks::spawn_session(sweep(desk.clone()));
+            move |Job(gate, accepted)| {
+                tasks::spawn_session(accept::serve(desk.clone(), gate, accepted));
+            }
+        };
+        Workers::start(self.config.load().workers, &around, open)
+            .map_err(|error| Error::io(Side::Internal, error))
+            .context("starting workers")
+    }
+}
+
+/// Closes connections to replicas that were idle for too long, for as long as the worker lives.
+async fn sweep(desk: Rc<Desk>) {
+    let mut beat = tokio::time::interval(SWEEP);
+    loop {
+        let now: Instant = beat.tick().await;
+        desk.shelves.sweep(now, &mut desk.floor.scratch.borrow());
+    }
+}
+
+/// Binds every listener.
+fn bind(config: &Config, context: &Context) -> Result<Vec<(Listener, Arc<Gate>)>> {
+    let bind = |listener: &crate::config::Listener| {
+        let name = listener.listen.to_string();
+        let bound = Listener::bind(
+            &ListenerConfig {
+                max_connections: listener.max_connections,
+                max_per_address: listener.max_per_address,
+                unix_mode: listener.unix_mode,
+                options: config.sockets,
+                refusal: Bytes::from_static(TOO_MANY),
+                ..ListenerConfig::new(name.clone(), listener.listen.clone())
+            },
+            &context.registry,
+        )?;
+        let gate = Gate {
+            tls: None,
+            proxies: Policy {
+                trusted: listener.proxy_protocol_from.clone(),
+                required: listener.proxy_protocol_required,
+            },
+            http2: listener.http2,
+            patience: listener.handshake_timeout,
+            metrics: SessionMetrics::new(&context.registry, &name),
+        };
+        Ok((bound, Arc::new(gate)))
+    };
+    config.listeners.iter().map(bind).collect()
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits { memory: config.buffers.memory.as_usize() as u64, disk: config.buffers.disk.as_usize() as u64 }
+}
+
+fn settings(config: &Config) -> Vec<Settings> {
+    let of = |cluster: &crate::config::Cluster| Settings {
+        name: cluster.name.clone(),
+        upstreams: cluster
+            .upstreams
+            .iter()
+            .filter_map(|upstream| match &upstream.address {
+                Target::One(addr) => Some(addr.clone()),
+                Target::Dns { host, port } => {
+                    Some(proxy_core::net::Addr::Tcp { host: host.clone(), port: *port })
+                }
+                Target::Srv(_) => None,
+            })
+            .collect(),
+        tls: None,
+    };
+    config.clusters.iter().map(of).collect()
+}
+
+/// Keys that a reload can't change.
+const FIXED: &[&str] = &["/workers", "/listeners", "/clusters", "/sockets"];

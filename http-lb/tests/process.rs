@@ -27,8 +27,8 @@ fn the_shipped_configuration_is_valid() {
 }
 
 #[test]
-fn the_help_says_that_it_does_nothing_yet() {
-    check(&["--help"], 0, "nothing yet");
+fn the_help_says_what_it_is_for() {
+    check(&["--help"], 0, "--upstream");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod dial;
 pub mod pingora;
 mod shelf;
+mod talk;
 
 pub use dial::{Dialled, Unreachable, dial};
 pub use shelf::{Keeping, Shelves};
+pub use talk::{Lost, Talk};

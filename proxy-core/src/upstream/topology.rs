@@ -43,6 +43,13 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// Nobody leads and nobody follows, for ever: where all upstreams are equals.
+    pub fn leaderless(now: Instant) -> Self {
+        let (epoch, lineage, revision) = (0, String::new(), 0);
+        let replicas = Arc::new(Cluster::new("none", []));
+        Self { epoch, lineage, primary: None, replicas, fenced: false, since: now, revision }
+    }
+
     /// The state for `/status`.
     pub fn snapshot(&self, now: Instant) -> TopologyStatus {
         TopologyStatus {

@@ -1,0 +1,89 @@
+//! What the sessions of one worker share. Kind: driver.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use proxy_core::worker::Floor;
+
+use super::house::House;
+use crate::server::Shelves;
+use crate::wire::RequestHead;
+use crate::wire::date;
+
+/// Heads kept for the next requests of a worker: as many as are usually being answered at the same time.
+const HEADS: usize = 64;
+
+/// What the sessions of one worker share.
+pub struct Desk {
+    /// The worker.
+    pub floor: Rc<Floor>,
+    /// Idle connections to replicas.
+    pub shelves: Shelves,
+    houses: Arc<ArcSwap<House>>,
+    /// The house as this worker last saw it: requests count their use of it here, not on a line of the processor's
+    /// cache that all workers fight for.
+    present: RefCell<Rc<Arc<House>>>,
+    heads: RefCell<Vec<Box<RequestHead>>>,
+    /// Where heads are written before they are sent.
+    pub(super) draft: RefCell<Vec<u8>>,
+    today: Cell<(u64, date::Text)>,
+}
+
+impl Desk {
+    /// The desk of a worker.
+    pub fn new(floor: Rc<Floor>, houses: Arc<ArcSwap<House>>) -> Self {
+        Self {
+            floor,
+            shelves: Shelves::default(),
+            present: RefCell::new(Rc::new(houses.load_full())),
+            houses,
+            heads: RefCell::default(),
+            draft: RefCell::default(),
+            today: Cell::new((0, date::format(0))),
+        }
+    }
+
+    /// The configuration as of now, for one request from beginning to end.
+    pub fn house(&self) -> Rc<Arc<House>> {
+        let now = self.houses.load();
+        let mut present = self.present.borrow_mut();
+        if !Arc::ptr_eq(&now, &present) {
+            *present = Rc::new(Arc::clone(&now));
+        }
+        present.clone()
+    }
+
+    /// An empty head for a request.
+    pub(super) fn head(&self) -> Box<RequestHead> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a head back.
+    pub(super) fn take_back(&self, mut head: Box<RequestHead>) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < HEADS {
+            head.clear();
+            heads.push(head);
+        }
+    }
+
+    /// Seconds since 1970.
+    pub fn seconds(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    /// The value of Date.
+    pub(super) fn date(&self) -> date::Text {
+        let now = self.seconds();
+        let (then, text) = self.today.get();
+        if then == now {
+            return text;
+        }
+        let text = date::format(now);
+        self.today.set((now, text));
+        text
+    }
+}

@@ -1,0 +1,1 @@
+//! Conversations with the codec. Kind: driver.

@@ -1,0 +1,91 @@
+//! A replica at work on one request: its slot, and the connection that the answer comes on. Kind: driver.
+//!
+//! Promise: both are given back with the last byte of the answer, and never later; when an answer breaks off, or nobody
+//! wants it any more, the connection is closed.
+
+use std::future::{Future, poll_fn};
+use std::ops::Range;
+use std::task::Poll;
+use std::time::Duration;
+
+use proxy_core::upstream::Outcome;
+use tokio::time::Instant;
+
+use super::desk::Desk;
+use super::watchdog::Watchdog;
+use crate::cluster::Slot;
+use crate::server::{Keeping, Lost, Talk};
+
+/// A replica at work.
+pub(super) struct Lease<'a> {
+    desk: &'a Desk,
+    timer: &'a mut Watchdog,
+    /// The longest pause between two pieces of the answer.
+    pause: Duration,
+    keeping: Keeping,
+    /// There until the last byte has come.
+    held: Option<(Slot, Talk)>,
+    trailers: Vec<u8>,
+}
+
+impl<'a> Lease<'a> {
+    /// The answer has begun on `talk`; it may be whole already.
+    pub(super) fn new(
+        desk: &'a Desk,
+        timer: &'a mut Watchdog,
+        pause: Duration,
+        keeping: Keeping,
+        held: (Slot, Talk),
+    ) -> Self {
+        let mut lease = Self { desk, timer, pause, keeping, held: Some(held), trailers: Vec::new() };
+        lease.release_if_done();
+        lease
+    }
+
+    /// Whether the last byte has come.
+    pub(super) fn is_done(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// The fields behind the body, once it is whole.
+    pub(super) fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
+    /// The next bytes of the answer's body: their place in the scratch, where they lie until the next await. May be
+    /// dropped without loss.
+    pub(super) fn more(&mut self) -> impl Future<Output = Result<Range<usize>, Lost>> {
+        let late = Instant::now() + self.pause;
+        poll_fn(move |cx| {
+            let Some((_, talk)) = &mut self.held else { return Poll::Ready(Ok(0..0)) };
+            match talk.poll_body(cx, &mut self.desk.floor.scratch.borrow()) {
+                Poll::Pending => self.timer.poll_late(cx, late).map(|()| Err(Lost::Late)),
+                Poll::Ready(Ok(came)) => {
+                    self.release_if_done();
+                    Poll::Ready(Ok(came))
+                }
+                lost => lost,
+            }
+        })
+    }
+
+    fn release_if_done(&mut self) {
+        if let Some((slot, talk)) = self.held.take_if(|(_, talk)| talk.is_done()) {
+            self.trailers = talk.trailers().to_vec();
+            if talk.babbles() {
+                tracing::warn!(endpoint = %slot.endpoint().addr(), "a replica said more than it was asked for");
+            }
+            if let Some(link) = talk.into_kept() {
+                self.desk.shelves.put(slot.endpoint(), link, Instant::now(), &self.keeping);
+            }
+            slot.settle(Outcome::Served);
+        }
+    }
+
+    /// The answer broke off by the replica's fault.
+    pub(super) fn failed(mut self) {
+        if let Some((slot, _closed)) = self.held.take() {
+            slot.settle(Outcome::Failed);
+        }
+    }
+}
