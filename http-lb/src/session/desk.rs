@@ -1,6 +1,7 @@
 //! What the sessions of one worker share. Kind: driver.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,13 +24,27 @@ pub struct Desk {
     /// Idle connections to replicas.
     pub shelves: Shelves,
     houses: Arc<ArcSwap<House>>,
-    /// The house as this worker last saw it: requests count their use of it here, not on a line of the processor's
-    /// cache that all workers fight for.
-    present: RefCell<Rc<Arc<House>>>,
+    present: RefCell<Rc<Present>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a session holds a pointer while it reads, and no head while it is idle"
+    )]
     heads: RefCell<Vec<Box<RequestHead>>>,
     /// Where heads are written before they are sent.
     pub(super) draft: RefCell<Vec<u8>>,
     today: Cell<(u64, date::Text)>,
+}
+
+/// The house as a worker last saw it: requests count their use of it there, not on a line of the processor's cache that
+/// all workers fight for.
+pub struct Present(Arc<House>);
+
+impl Deref for Present {
+    type Target = House;
+
+    fn deref(&self) -> &House {
+        &self.0
+    }
 }
 
 impl Desk {
@@ -38,7 +53,7 @@ impl Desk {
         Self {
             floor,
             shelves: Shelves::default(),
-            present: RefCell::new(Rc::new(houses.load_full())),
+            present: RefCell::new(Rc::new(Present(houses.load_full()))),
             houses,
             heads: RefCell::default(),
             draft: RefCell::default(),
@@ -47,11 +62,11 @@ impl Desk {
     }
 
     /// The configuration as of now, for one request from beginning to end.
-    pub fn house(&self) -> Rc<Arc<House>> {
+    pub fn house(&self) -> Rc<Present> {
         let now = self.houses.load();
         let mut present = self.present.borrow_mut();
-        if !Arc::ptr_eq(&now, &present) {
-            *present = Rc::new(Arc::clone(&now));
+        if !Arc::ptr_eq(&now, &present.0) {
+            *present = Rc::new(Present(Arc::clone(&now)));
         }
         present.clone()
     }

@@ -6,7 +6,6 @@
 //!                                              ▲─ retry ──┘
 //! ```
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -77,7 +76,7 @@ struct Exchange<'a, C> {
     client: &'a mut C,
     head: &'a RequestHead,
     visit: &'a Visit,
-    house: &'a Arc<House>,
+    house: &'a House,
     timer: &'a mut Watchdog,
 }
 

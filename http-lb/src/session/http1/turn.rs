@@ -4,7 +4,6 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use super::say::{self, Framing, Manner};
 use super::{AHEAD, Line};
 use crate::body::Measure;
 use crate::session::client::{AnswerHead, BodyFault, Client, Gone};
-use crate::session::house::House;
+use crate::session::desk::Present;
 use crate::session::pace::Pace;
 use crate::wire::chunked::{ChunkHead, put_chunk};
 use crate::wire::{Method, RequestHead, Version};
@@ -32,7 +31,7 @@ const FILE_PIECE: usize = 64 * 1024;
 pub(super) struct Turn<'a> {
     line: &'a mut Line,
     seat: &'a Seat,
-    house: Rc<Arc<House>>,
+    house: Rc<Present>,
     /// What is to come of the request's body.
     rest: Measure,
     /// The client waits for "100 Continue" before it sends that.
@@ -93,7 +92,7 @@ impl<'a> Turn<'a> {
     }
 
     /// A request that can't be read.
-    pub(super) fn refusing(line: &'a mut Line, seat: &'a Seat, house: Rc<Arc<House>>) -> Self {
+    pub(super) fn refusing(line: &'a mut Line, seat: &'a Seat, house: Rc<Present>) -> Self {
         Self {
             line,
             seat,
