@@ -1,5 +1,10 @@
 //! `cargo stack bench`: what our routers cost beside what they replace. Kind: wiring.
 
+pub mod http;
+mod http_bars;
+mod http_cases;
+mod http_handshakes;
+mod http_tools;
 pub mod pg;
 mod pgbench;
 mod plan;
@@ -7,6 +12,7 @@ pub mod redis;
 mod redis_bars;
 mod redis_benchmark;
 mod redis_cases;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +33,8 @@ enum Suite {
     Pg(Options),
     /// redis-benchmark and an open-loop client: direct, HAProxy, twemproxy, redis-router in both modes
     Redis(Options),
+    /// wrk, h2load and an open-loop client: http-lb, NGINX, HAProxy, pingora's own proxy
+    Http(Options),
 }
 
 /// What every bench takes.
@@ -57,6 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.suite {
         Suite::Pg(options) => pg::run(options),
         Suite::Redis(options) => redis::run(options),
+        Suite::Http(options) => http::run(options),
     }
 }
 

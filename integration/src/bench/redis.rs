@@ -17,7 +17,7 @@ use super::{Options, redis_bars, redis_benchmark, write_json};
 use crate::debian;
 use crate::error::{Error, Result};
 use crate::measure;
-use crate::open_loop::{Client, Load, Outcome, Pace};
+use crate::open_loop::{Client, Load, Outcome, Pace, Talk};
 use crate::peers::{self, Direct, HaproxyRedis, Subject, Twemproxy};
 use crate::progress::say;
 use crate::redis::{Account, Cluster, ClusterOptions, Node};
@@ -176,13 +176,10 @@ impl Bed {
     fn load(&self, addr: SocketAddr, case: Case, pace: Pace) -> Load {
         Load {
             addr,
-            password: Some(Account::DEFAULT.password),
             tls: case.tls.then(|| self.cluster.ca()),
             connections: case.clients,
             pipeline: case.pipeline,
-            verb: case.verb,
-            key: KEY.into(),
-            size: case.size,
+            talk: talk(case, KEY, case.size),
             pace,
         }
     }
@@ -208,7 +205,7 @@ impl Bed {
     fn beside_big(&self, addr: SocketAddr, case: Case) -> Result<Sample> {
         let small = self.load(addr, case, Pace::Closed);
         let pace = Pace::Open(BIG_PER_S);
-        let big = Load { connections: 1, key: BIG_KEY.into(), size: BIG, pace, ..small.clone() };
+        let big = Load { connections: 1, talk: talk(case, BIG_KEY, BIG), pace, ..small.clone() };
         let (mut small, mut big) = (Client::connect(&small)?, Client::connect(&big)?);
         let (heard, read) = std::thread::scope(|scope| {
             let reader = scope.spawn(|| big.run(Duration::ZERO, WARM + LONG_WINDOW));
@@ -228,6 +225,11 @@ impl Bed {
         drop(clients);
         Ok(Sample { rss_kib: resident as f64, ..Sample::default() })
     }
+}
+
+fn talk(case: Case, key: &str, size: usize) -> Talk {
+    let password = Some(Account::DEFAULT.password);
+    Talk::Redis { password, verb: case.verb, key: key.into(), size }
 }
 
 fn with_latency(sample: Sample, outcome: &Outcome) -> Sample {

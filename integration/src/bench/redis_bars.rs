@@ -1,46 +1,10 @@
 //! What the third issue demands of redis-router, held against what was measured. Kind: pure.
 
-use std::fmt;
-
 use super::plan::Case as _;
 use super::redis::{PASSTHROUGH, ROUTER};
 use super::redis_cases::{Case, Kind};
-use crate::report::{Bench, Row, Spread};
-
-/// One demand and what came of it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Verdict {
-    what: String,
-    measured: f64,
-    bound: Bound,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Bound {
-    AtMost(f64),
-    AtLeast(f64),
-}
-
-impl Bound {
-    fn holds(self, value: f64) -> bool {
-        match self {
-            Self::AtMost(bound) => value <= bound,
-            Self::AtLeast(bound) => value >= bound,
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, measured, bound } = self;
-        let word = if bound.holds(*measured) { "met" } else { "MISSED" };
-        let (sign, bar) = match bound {
-            Bound::AtMost(bar) => ("at most", bar),
-            Bound::AtLeast(bar) => ("at least", bar),
-        };
-        write!(f, "{word:6} {what}: {measured:.2} ({sign} {bar:.2})")
-    }
-}
+use super::verdict::{Bound, Table, Verdict};
+use crate::report::{Bench, Row};
 
 /// All demands whose cases and subjects were measured.
 pub(super) fn verdicts(bench: &Bench) -> Vec<Verdict> {
@@ -69,25 +33,8 @@ pub(super) fn verdicts(bench: &Bench) -> Vec<Verdict> {
     found.into_iter().flatten().collect()
 }
 
-struct Table<'a>(&'a Bench);
-
+/// What only Redis' table has.
 impl Table<'_> {
-    fn median(&self, figure: fn(&Row) -> Spread, case: &str, subject: &str) -> Option<f64> {
-        self.0.row(case, subject).map(|row| figure(row).median).filter(|median| *median > 0.0)
-    }
-
-    fn ratio(
-        &self,
-        word: &str,
-        figure: fn(&Row) -> Spread,
-        case: &str,
-        [ours, theirs]: [&str; 2],
-        bound: Bound,
-    ) -> Option<Verdict> {
-        let measured = self.median(figure, case, ours)? / self.median(figure, case, theirs)?;
-        Some(Verdict { what: format!("{case}: {word}, {ours} / {theirs}"), measured, bound })
-    }
-
     /// A server that copies 10 MiB serves nobody meanwhile, whatever stands before it: what comes of that alone is told
     /// beside ours.
     fn beside_big(&self) -> Option<Verdict> {

@@ -1,7 +1,7 @@
 //! `cargo stack`: the real stack on one machine. Kind: wiring.
 
 use clap::{Parser, Subcommand};
-use integration::{Result, bench, commands, drill, suite, test, up};
+use integration::{Result, bench, commands, drill, suite, test, up, upstream};
 use std::process::ExitCode;
 
 /// The real stack on one machine: servers, our routers, tests, benches and drills.
@@ -27,6 +27,9 @@ enum Command {
     Suite(suite::Args),
     /// Write redis-router's table of commands from what a real Redis says of itself
     Commands(commands::Args),
+    /// Be the application behind a bench of HTTP
+    #[command(hide = true)]
+    Upstream(upstream::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,5 +52,6 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(args) => bench::run(&args),
         Command::Suite(args) => suite::run(&args),
         Command::Commands(args) => commands::run(&args),
+        Command::Upstream(args) => upstream::run(&args),
     }
 }

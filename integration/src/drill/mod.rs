@@ -1,6 +1,7 @@
 //! `cargo stack drill`: hurt the real servers under a real load, and count what the clients noticed. Kind: wiring.
 
 mod facts;
+mod http_overload;
 mod pg_crash;
 mod pg_old_primary_returns;
 mod pg_partition;
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::progress::say;
 use crate::report::{Drill, Figures};
 use crate::router::{self, Profile};
-use crate::{debian, peers};
+use crate::{debian, front, peers};
 
 /// Hurt the real servers under load and count what the clients notice.
 #[derive(Debug, Parser)]
@@ -60,14 +61,16 @@ enum Kind {
     RedisCelery(Options),
     /// The router cut off from the living master, then the master cut off from its replicas
     RedisPartition(Options),
+    /// Three times as many visitors as the application can serve, some slow, some with money in hand
+    HttpOverload(Options),
 }
 
 /// What every drill takes.
 #[derive(Clone, Debug, clap::Args)]
 struct Options {
-    /// Runs, each on a fresh cluster
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
+    /// Runs, each on a fresh cluster [default: as many as the drill needs, most often 5]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
     /// A first look in under a minute: one run, our router only
     #[arg(long)]
     quick: bool,
@@ -105,6 +108,8 @@ struct Script {
     order: &'static [&'static str],
     /// See [`Run::session_length`].
     session_length: Option<u64>,
+    /// How many runs it takes unless somebody wants more or fewer.
+    runs: u32,
     play: fn(&Run) -> Result<Figures>,
     /// What the figures mean here, printed below them.
     remark: &'static str,
@@ -114,6 +119,9 @@ struct Script {
 const WITH_PEERS: &[&str] = &[router::PG, "haproxy", "pgpool"];
 /// redis-router and the peer that it replaces.
 const REDIS_WITH_PEER: &[&str] = &[router::REDIS, "haproxy"];
+
+/// http-lb and the two peers that it replaces.
+const HTTP_WITH_PEERS: &[&str] = &[router::HTTP, front::NGINX, front::HAPROXY];
 
 /// Runs the drill that was asked for.
 pub fn run(args: &Args) -> Result<()> {
@@ -128,6 +136,7 @@ pub fn run(args: &Args) -> Result<()> {
         Kind::RedisOldMasterReturns(options) => perform(&redis_old_master_returns::SCRIPT, options),
         Kind::RedisStaleSentinel(options) => perform(&redis_stale_sentinel::SCRIPT, options),
         Kind::RedisCelery(options) => perform(&redis_celery::SCRIPT, options),
+        Kind::HttpOverload(options) => perform(&http_overload::SCRIPT, options),
         Kind::RedisPartition(options) => perform(&redis_partition::SCRIPT, options),
     }
 }
@@ -156,7 +165,7 @@ fn play_all(
     router: &std::path::Path,
 ) -> Result<Drill> {
     let mut report = Drill::named(script.name);
-    let runs = if options.quick { 1 } else { options.runs };
+    let runs = options.runs.unwrap_or(if options.quick { 1 } else { script.runs });
     for number in 1..=runs {
         for &subject in subjects {
             say(format_args!("{} run {number}/{runs}: {subject}", script.name));
@@ -192,6 +201,8 @@ fn subjects(script: &Script, options: &Options) -> Result<Vec<&'static str>> {
 
 /// What the drills with peers need from Debian.
 const PEERS: &[&str] = peers::PACKAGES;
+/// What the drills of HTTP with peers need from Debian.
+const HTTP_PEERS: &[&str] = front::PACKAGES;
 /// What the drills of our router alone need beside PostgreSQL.
 const NO_PEERS: &[&str] = &[];
 
@@ -202,7 +213,7 @@ mod tests {
     #[track_caller]
     fn check(quick: bool, named: &[&str], expected: &[&str]) {
         let subjects_named = named.iter().map(ToString::to_string).collect();
-        let options = Options { runs: 5, quick, json: None, router: None, subjects: subjects_named };
+        let options = Options { runs: None, quick, json: None, router: None, subjects: subjects_named };
         assert_eq!(subjects(&pg_crash::SCRIPT, &options).unwrap_or_default(), expected);
     }
 

@@ -18,6 +18,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::PG, PEERS],
     order: &ORDER,
     session_length: None,
+    runs: 5,
     play,
     remark: "kill -9 of the primary's postmaster; repmgrd (monitor 1 s, 2 attempts, 1 s apart) promotes. At most one \
              unknown outcome per client is the truth: it was in flight at the crash. promote_ms is repmgrd's time.",

@@ -26,6 +26,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::PG, PEERS],
     order: &ORDER,
     session_length: Some(100),
+    runs: 5,
     play,
     remark: "Crash, promotion, then the old primary is started by hand: a second primary that would take and acknowledge \
              writes. The load goes on for ten seconds; its clients log in anew after every 100 statements. Then two routers are started while the other nodes hang, one \

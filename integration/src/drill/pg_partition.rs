@@ -23,6 +23,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::PG, NO_PEERS],
     order: &ORDER,
     session_length: None,
+    runs: 5,
     play,
     remark: "First cut: router from the living primary, for a while. Nobody is promoted, so nothing may be written \
              anywhere; the clients wait, and router_cut_resume_ms is the time from the healing to the first acknowledged \

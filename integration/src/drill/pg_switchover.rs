@@ -18,6 +18,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::PG, PEERS],
     order: &ORDER,
     session_length: None,
+    runs: 5,
     play,
     remark: "repmgr standby switchover --siblings-follow. The clock starts when the old primary stops answering a \
              direct connection; promote_ms is the time that repmgr leaves the cluster without a primary.",

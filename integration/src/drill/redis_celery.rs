@@ -18,6 +18,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::REDIS, PEERS],
     order: &ORDER,
     session_length: None,
+    runs: 5,
     play,
     remark: "A Celery worker and a producer, both as they come, through a switchover, a crash and another switchover. A \
              task is lost if the producer was told that it was sent and it was never done. A producer that is told \

@@ -16,6 +16,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::REDIS, PEERS],
     order: &ORDER,
     session_length: None,
+    runs: 5,
     play,
     remark: "kill -9 of the master; Sentinel (down-after 1 s) promotes. Replication is asynchronous and nobody asks for \
              WAIT: what the master acknowledged in its last milliseconds may be lost with it, whoever stands in front. \

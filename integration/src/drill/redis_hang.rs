@@ -17,6 +17,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::REDIS, PEERS],
     order: &ORDER,
     session_length: Some(50),
+    runs: 5,
     play,
     remark: "SIGSTOP of the master; Sentinel promotes; SIGCONT. Until Sentinel demotes it (about 10 s) the old master \
              calls itself master and takes writes, also those that lay in its sockets. misrouted_writes counts what was \

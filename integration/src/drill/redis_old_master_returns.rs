@@ -22,6 +22,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::REDIS, PEERS],
     order: &ORDER,
     session_length: Some(50),
+    runs: 5,
     play,
     remark: "Crash, promotion, then the old master is started again, empty: it calls itself master and takes writes until \
              Sentinel demotes it. Its clients log in anew after every 50 turns. Beside our router a second one is \

@@ -22,6 +22,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::REDIS, PEERS],
     order: &ORDER,
     session_length: None,
+    runs: 5,
     play,
     remark: "First cut: router from the living master, for a while. Nobody is promoted; the clients wait, and \
              router_cut_resume_ms is the time from the healing to the first acknowledged write. Second cut: the master \

@@ -18,6 +18,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::REDIS, PEERS],
     order: &ORDER,
     session_length: Some(50),
+    runs: 5,
     play,
     remark: "s3 is stopped; the master is killed and the other two fail over without it. Then they are stopped, the old \
              master is started again and s3 goes on: the only Sentinel that answers names the old master, and that one \

@@ -17,6 +17,7 @@ pub(super) const SCRIPT: Script = Script {
     packages: [debian::REDIS, PEERS],
     order: &ORDER,
     session_length: None,
+    runs: 5,
     play,
     remark: "`redis-router switchover` for our router, SENTINEL FAILOVER for the others, on a healthy cluster: \
              redis-router-unasked is our router when Sentinel alone is told. The clock starts with the command. Until \

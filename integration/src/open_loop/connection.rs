@@ -10,6 +10,8 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use super::Talk;
+use super::exchange::http_length;
 use crate::error::{Context, Error, Result};
 use crate::redis::resp;
 
@@ -41,8 +43,9 @@ enum Wire {
 pub(super) struct Connection(Wire);
 
 impl Connection {
-    /// Connects, encrypts and says `AUTH`, as far as each is asked for.
-    pub(super) fn open(addr: SocketAddr, tls: Option<&Tls>, password: Option<&str>) -> Result<Self> {
+    /// Connects, encrypts, and says what comes first: `AUTH` where it is wanted, or a first request. Returns the length
+    /// of an answer, as far as the server alone knows it.
+    pub(super) fn open(addr: SocketAddr, tls: Option<&Tls>, talk: &Talk) -> Result<(Self, usize)> {
         let socket = TcpStream::connect_timeout(&addr, PATIENCE).context(addr)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -55,11 +58,31 @@ impl Connection {
             }
         };
         let mut connection = Self(wire);
-        if let Some(password) = password {
-            connection.log_in(password).context(addr)?;
-        }
+        let length = match talk {
+            Talk::Redis { password: Some(password), .. } => connection.log_in(password).map(|()| 0),
+            Talk::Redis { .. } => Ok(0),
+            Talk::Http { request } => connection.ask(request),
+        };
+        let length = length.context(addr)?;
         connection.socket().set_nonblocking(true)?;
-        Ok(connection)
+        Ok((connection, length))
+    }
+
+    /// A request and its whole answer.
+    fn ask(&mut self, request: &str) -> Result<usize> {
+        self.stream().write_all(request.as_bytes())?;
+        self.stream().flush()?;
+        let (mut answer, mut piece) = (Vec::new(), [0; 16 * 1024]);
+        loop {
+            let read = self.stream().read(&mut piece)?;
+            answer.extend_from_slice(&piece[..read]);
+            let length = http_length(&answer).map_err(|_| Error::new(String::from_utf8_lossy(&answer)))?;
+            match length {
+                Some(length) if answer.len() >= length => return Ok(length),
+                _ if read == 0 => return Err(Error::new("the connection ended within the first answer")),
+                _ => {}
+            }
+        }
     }
 
     fn log_in(&mut self, password: &str) -> Result<()> {

@@ -39,9 +39,11 @@ impl Client {
     /// Opens all connections.
     pub fn connect(load: &Load) -> Result<Self> {
         let tls = load.tls.as_deref().map(Tls::trusting).transpose()?;
-        let open = |_| Connection::open(load.addr, tls.as_ref(), load.password);
-        let connections = (0..load.connections).map(open).collect::<Result<_>>()?;
-        let exchange = Exchange::new(load.verb, &load.key, load.size, load.pipeline);
+        let open = |_| Connection::open(load.addr, tls.as_ref(), &load.talk);
+        let opened = (0..load.connections).map(open).collect::<Result<Vec<_>>>()?;
+        let length = opened.first().map_or(0, |(_, length)| *length);
+        let connections = opened.into_iter().map(|(connection, _)| connection).collect();
+        let exchange = Exchange::new(&load.talk, length, load.pipeline);
         Ok(Self { load: load.clone(), exchange, connections })
     }
 
@@ -267,7 +269,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
-    use super::super::Verb;
+    use super::super::{Talk, Verb};
     use super::*;
 
     const WINDOW: Duration = Duration::from_millis(200);
@@ -290,8 +292,17 @@ mod tests {
     }
 
     fn load(addr: SocketAddr, connections: usize, pace: Pace) -> Load {
-        let (password, tls, pipeline, verb, key, size) = (None, None, 1, Verb::Get, "k".into(), 3);
-        Load { addr, password, tls, connections, pipeline, verb, key, size, pace }
+        let talk = Talk::Redis { password: None, verb: Verb::Get, key: "k".into(), size: 3 };
+        Load { addr, tls: None, connections, pipeline: 1, talk, pace }
+    }
+
+    #[test]
+    fn http_is_counted_by_the_length_of_the_first_answer() {
+        const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let addr = server(REQUEST.len(), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab");
+        let talk = Talk::Http { request: REQUEST.into() };
+        let outcome = run(&Load { talk, ..load(addr, 2, Pace::Closed) });
+        assert!(outcome.latency.len() > 10 && outcome.errors == 0, "{} answers", outcome.latency.len());
     }
 
     const GET: &str = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";

@@ -1,4 +1,4 @@
-//! A load client for Redis that offers requests at a rate of its own, whether or not the answers keep up.
+//! A load client for Redis or HTTP that offers requests at a rate of its own, whether or not the answers keep up.
 //!
 //! A client that sends its next request when the last answer has come asks a slow server less often, and so hides its
 //! slowness (coordinated omission). This one draws the moments of its requests beforehand, as many independent users
@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 
 pub use engine::Client;
 pub use exchange::Verb;
+pub(crate) use schedule::Schedule;
 
 /// The longest latency that is told apart from longer ones, in microseconds.
 const LONGEST_US: u64 = 60_000_000;
@@ -29,22 +30,38 @@ const LONGEST_US: u64 = 60_000_000;
 pub struct Load {
     /// Where clients connect.
     pub addr: SocketAddr,
-    /// What `AUTH` takes, if it is to be said.
-    pub password: Option<&'static str>,
     /// The authority's certificate, if the connections are to be encrypted.
     pub tls: Option<PathBuf>,
     /// How many connections.
     pub connections: usize,
     /// How many requests go in one write, and are answered before the next.
     pub pipeline: usize,
-    /// What is done.
-    pub verb: Verb,
-    /// To which key.
-    pub key: String,
-    /// The size of its value, which must be there for a GET.
-    pub size: usize,
+    /// What is said.
+    pub talk: Talk,
     /// How often.
     pub pace: Pace,
+}
+
+/// What is said on a connection, again and again.
+#[derive(Clone, Debug)]
+pub enum Talk {
+    /// A command of Redis.
+    Redis {
+        /// What `AUTH` takes, if it is to be said.
+        password: Option<&'static str>,
+        /// What is done.
+        verb: Verb,
+        /// To which key.
+        key: String,
+        /// The size of its value, which must be there for a GET.
+        size: usize,
+    },
+    /// A request of HTTP/1.1, as it goes over the wire. Its answers must all be 200 and equally long: how long, the first
+    /// one on each connection tells, which is no part of any run.
+    Http {
+        /// Its bytes.
+        request: String,
+    },
 }
 
 /// How often something is asked for.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Moments that many independent users would choose: the gaps between them are exponentially distributed, so that what
 /// comes next never depends on what came before, least of all on how long an answer took.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     /// The mean gap in nanoseconds.
     gap: f64,
     due: f64,
@@ -13,17 +13,17 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// So many per second, from the moment 0 on.
-    pub(super) fn new(per_second: f64) -> Self {
+    pub(crate) fn new(per_second: f64) -> Self {
         Self { gap: 1e9 / per_second.max(1e-3), due: 0.0 }
     }
 
     /// When the next one is due.
-    pub(super) fn due(&self) -> Duration {
+    pub(crate) fn due(&self) -> Duration {
         Duration::from_nanos(self.due as u64)
     }
 
     /// Goes on to the one behind it; `random` is uniform in 0..1.
-    pub(super) fn advance(&mut self, random: f64) {
+    pub(crate) fn advance(&mut self, random: f64) {
         self.due -= self.gap * (1.0 - random).max(1e-12).ln();
     }
 }

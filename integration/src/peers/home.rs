@@ -9,19 +9,19 @@ use crate::place::Owner;
 
 /// A temporary folder that belongs to the user that a peer runs as: PgBouncer and Pgpool-II refuse root, just as
 /// PostgreSQL does.
-pub(super) struct Home {
+pub(crate) struct Home {
     dir: TempDir,
     owner: Owner,
 }
 
 impl Home {
     /// The folder of a peer that refuses root.
-    pub(super) fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         Self::of(name, Owner::of_servers()?)
     }
 
     /// The folder of a peer that runs as we do.
-    pub(super) fn ours(name: &str) -> Result<Self> {
+    pub(crate) fn ours(name: &str) -> Result<Self> {
         Self::of(name, Owner::ourselves())
     }
 
@@ -34,16 +34,16 @@ impl Home {
         Ok(Self { dir, owner })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub(super) fn user(&self) -> Option<String> {
+    pub(crate) fn user(&self) -> Option<String> {
         self.owner.user.clone()
     }
 
     /// Writes a file that its user alone may read, and gives its path.
-    pub(super) fn file(&self, name: &str, text: &str) -> Result<String> {
+    pub(crate) fn file(&self, name: &str, text: &str) -> Result<String> {
         let path = self.path().join(name);
         self.owner.write(&path, text)?;
         Ok(path.display().to_string())

@@ -14,13 +14,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::error::{Context, Result};
+use rustix::process::Signal;
+
+use crate::error::{Context, Error, Result};
 use crate::measure::ProcessSet;
 use crate::pg::{Account, Cluster};
 use crate::process::{Process, Spec};
 use crate::router::Router;
 use crate::wait::eventually;
-use home::Home;
+pub(crate) use home::Home;
 
 pub use haproxy::Haproxy;
 pub use haproxy_redis::HaproxyRedis;
@@ -51,6 +53,14 @@ pub trait Subject {
     /// Its admin endpoint, if it is a router of ours.
     fn admin(&self) -> Option<SocketAddr> {
         None
+    }
+    /// Has it read its configuration anew, where it can.
+    fn reload(&mut self) -> Result<()> {
+        Err(Error::new(format!("{} is not reloaded", self.name())))
+    }
+    /// Takes a server behind it out of service for new requests, or puts it back, where it can.
+    fn drain(&mut self, _replica: SocketAddr, _out: bool) -> Result<()> {
+        Err(Error::new(format!("{} drains nobody", self.name())))
     }
     /// A connection string of PostgreSQL through it, for the benches' and drills' account.
     fn conninfo(&self) -> String {
@@ -96,6 +106,9 @@ impl Subject for Router {
     fn admin(&self) -> Option<SocketAddr> {
         Some(Self::admin(self))
     }
+    fn reload(&mut self) -> Result<()> {
+        self.signal(Signal::HUP)
+    }
 }
 
 /// The postmasters of a cluster and all that they forked.
@@ -104,7 +117,7 @@ pub fn server_processes(cluster: &Cluster) -> ProcessSet {
 }
 
 /// A peer's running program and its folder.
-struct Program {
+pub(crate) struct Program {
     name: &'static str,
     addr: SocketAddr,
     process: Process,
@@ -114,7 +127,7 @@ struct Program {
 
 impl Program {
     /// Starts it in its folder and waits until its port answers.
-    fn start(name: &'static str, port: u16, home: Home, argv: Vec<String>) -> Result<Self> {
+    pub(crate) fn start(name: &'static str, port: u16, home: Home, argv: Vec<String>) -> Result<Self> {
         let log = home.path().join("log");
         let spec = Spec { argv, log: log.clone(), user: home.user(), ..Spec::default() };
         let process = Process::spawn(&spec).context(name)?;
@@ -134,7 +147,15 @@ impl Program {
         })
     }
 
-    fn processes(&self) -> ProcessSet {
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    pub(crate) fn processes(&self) -> ProcessSet {
         ProcessSet::of([self.process.pid()])
     }
 }
@@ -148,7 +169,7 @@ impl Drop for Program {
     }
 }
 
-fn strings<const N: usize>(argv: [&str; N]) -> Vec<String> {
+pub(crate) fn strings<const N: usize>(argv: [&str; N]) -> Vec<String> {
     argv.map(String::from).to_vec()
 }
 

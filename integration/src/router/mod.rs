@@ -1,11 +1,12 @@
 //! One of our routers in front of its cluster: built, configured as its users would, started, watched. What only one
 //! of them knows is its [`Kind`]. Kind: driver.
 
+mod http;
 mod pg;
 mod redis;
 
 use crate::{
-    Context, Error, Result, debian, http, place,
+    Context, Error, Result, debian, http as client, place,
     process::{Process, Spec, free_port},
     progress::say,
     wait::{eventually, tail},
@@ -19,9 +20,12 @@ use std::{
     time::Duration,
 };
 
+pub use http::HttpLb;
 pub use pg::PgRouter;
 pub use redis::RedisRouter;
 
+/// How http-lb is run.
+pub type HttpLbOptions = Options<HttpLb>;
 /// How pg-router is run.
 pub type PgRouterOptions = Options<PgRouter>;
 /// How redis-router is run.
@@ -92,8 +96,8 @@ pub trait Kind: Clone + Default {
     type Cluster;
     /// The name of its binary.
     const NAME: &'static str;
-    /// The cluster's folder.
-    fn home(cluster: &Self::Cluster) -> &Path;
+    /// The folder below which a router without one of its own gets one.
+    fn home(cluster: &Self::Cluster) -> Result<PathBuf>;
     /// Writes its secrets and returns what it has to be told beside where it lives and listens.
     fn configure(&self, cluster: &Self::Cluster, site: &Site<'_>) -> Result<String>;
 }
@@ -171,8 +175,10 @@ impl Router {
 
     /// The same without waiting: for a router that can't be ready yet.
     pub fn launch<K: Kind>(cluster: &K::Cluster, options: &Options<K>) -> Result<Self> {
-        let fresh = || K::home(cluster).join(format!("{}-{}", K::NAME, free_port()));
-        let dir = options.dir.clone().unwrap_or_else(fresh);
+        let dir = match &options.dir {
+            Some(dir) => dir.clone(),
+            None => K::home(cluster)?.join(format!("{}-{}", K::NAME, free_port())),
+        };
         fs::create_dir_all(dir.join("state")).context(dir.display())?;
         let addr = local(options.port.unwrap_or_else(free_port));
         let admin = local(free_port());
@@ -190,7 +196,7 @@ impl Router {
     pub fn ready(&mut self) -> Result<()> {
         let Self { name, admin, log, .. } = self;
         let ready = eventually(Duration::from_secs(15), &format!("{name}'s /readyz"), || {
-            match http::get(*admin, "/readyz") {
+            match client::get(*admin, "/readyz") {
                 Ok((200, _)) => Ok(()),
                 Ok((status, body)) => Err(format!("{status} {body}")),
                 Err(e) => Err(e.to_string()),
@@ -226,8 +232,8 @@ impl Router {
 
     /// The value of a metric, summed over its labels; 0 when it isn't there yet.
     pub fn metric(&self, name: &str) -> Result<f64> {
-        let (_, text) = http::get(self.admin, "/metrics")?;
-        Ok(http::metric(&text, name))
+        let (_, text) = client::get(self.admin, "/metrics")?;
+        Ok(client::metric(&text, name))
     }
 
     /// Its folder: `pg-router.toml`, `state`, …

@@ -6,7 +6,10 @@ use crate::{
     pg::{Account, Cluster},
     place,
 };
-use std::{fmt::Write, path::Path};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 /// What only pg-router knows.
 #[derive(Debug, Clone)]
@@ -30,8 +33,8 @@ impl Kind for PgRouter {
     type Cluster = Cluster;
     const NAME: &'static str = PG;
 
-    fn home(cluster: &Cluster) -> &Path {
-        cluster.dir()
+    fn home(cluster: &Cluster) -> Result<PathBuf> {
+        Ok(cluster.dir().into())
     }
 
     fn configure(&self, cluster: &Cluster, site: &Site<'_>) -> Result<String> {

@@ -5,7 +5,7 @@ use crate::{
     Result, place,
     redis::{Account, Cluster, MASTER},
 };
-use std::path::Path;
+use std::path::PathBuf;
 
 /// What only redis-router knows.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ impl Kind for RedisRouter {
     type Cluster = Cluster;
     const NAME: &'static str = REDIS;
 
-    fn home(cluster: &Cluster) -> &Path {
-        cluster.dir()
+    fn home(cluster: &Cluster) -> Result<PathBuf> {
+        Ok(cluster.dir().into())
     }
 
     fn configure(&self, cluster: &Cluster, site: &Site<'_>) -> Result<String> {

@@ -1,6 +1,7 @@
 //! `stack up`: the real stack in the foreground, until Ctrl-C. Kind: driver.
 
 mod pg;
+mod pretix;
 mod redis;
 
 use crate::{
@@ -44,6 +45,8 @@ enum Part {
     Redis,
     /// Our router in front of Redis
     RedisRouter,
+    /// Pretix, and http-lb in front of it; it goes with PostgreSQL or Redis, without which it can't be
+    Pretix,
 }
 
 /// Brings everything up, says how to use it, and tears it down again after SIGINT or SIGTERM. What kills this process
@@ -55,12 +58,26 @@ pub fn run(args: &Args) -> Result<()> {
     let redis = redis::Options { router: with(Part::RedisRouter), sentinels: args.sentinels.into() };
     let postgres = with(Part::Postgres).then(|| pg::start(&root, with(Part::PgRouter))).transpose()?;
     let redis = with(Part::Redis).then(|| redis::start(&root, &redis)).transpose()?;
-    let parts = [postgres.as_ref().map(pg::Stage::usage), redis.as_ref().map(redis::Stage::usage)];
+    let shop = match (&postgres, &redis) {
+        (Some(postgres), Some(redis)) if with(Part::Pretix) => {
+            Some(pretix::start(&root, postgres.cluster().primary()?, postgres.addr(), redis.addr())?)
+        }
+        _ => None,
+    };
+    let parts = [
+        postgres.as_ref().map(pg::Stage::usage),
+        redis.as_ref().map(redis::Stage::usage),
+        shop.as_ref().map(pretix::Stage::usage),
+    ];
     println!("\n{}Ctrl-C stops everything.\n", parts.into_iter().flatten().collect::<String>());
     stay(&watchers(postgres.as_ref(), redis.as_ref())?)?;
     say("stopping");
-    let stopped = redis.map_or(Ok(()), redis::Stage::stop);
-    postgres.map_or(Ok(()), pg::Stage::stop).and(stopped)
+    let stopped = [
+        shop.map_or(Ok(()), pretix::Stage::stop),
+        redis.map_or(Ok(()), redis::Stage::stop),
+        postgres.map_or(Ok(()), pg::Stage::stop),
+    ];
+    stopped.into_iter().collect()
 }
 
 fn owner(with_postgres: bool) -> Result<Owner> {

@@ -40,6 +40,11 @@ impl Stage {
         &self.cluster
     }
 
+    /// The router; without one the server that is first at the start.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.router.as_ref().map_or_else(|| self.cluster.node(1).addr(), Router::addr)
+    }
+
     pub(super) fn stop(self) -> Result<()> {
         let stopped = stop(self.router);
         self.cluster.stop().and(stopped)
