@@ -105,10 +105,20 @@ impl Asset {
         }
     }
 
-    /// How much memory it takes.
-    pub(super) fn bytes(&self) -> u64 {
-        let coded = Coding::ALL.into_iter().filter_map(|coding| self.variant(coding));
-        coded.chain([&self.plain]).map(Variant::bytes).sum()
+    /// How much memory its bytes take, in all codings. Files of the same content share them.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.variants().map(|variant| variant.body.len() as u64).sum()
+    }
+
+    /// How much memory its fields take, in all codings.
+    pub(super) fn field_bytes(&self) -> u64 {
+        self.variants()
+            .map(|variant| (variant.etag.len() + variant.found.len() + variant.unchanged.len()) as u64)
+            .sum()
+    }
+
+    fn variants(&self) -> impl Iterator<Item = &Variant> {
+        Coding::ALL.into_iter().filter_map(|coding| self.variant(coding)).chain([&self.plain])
     }
 }
 
@@ -130,10 +140,6 @@ impl Variant {
             Heading { content_type, freshness, etag: etag.as_bytes(), modified, coding, varies, extra };
         let (found, unchanged) = (heading.found().into(), heading.unchanged().into());
         Self { found, unchanged, etag: etag.into(), body }
-    }
-
-    fn bytes(&self) -> u64 {
-        (self.etag.len() + self.found.len() + self.unchanged.len() + self.body.len()) as u64
     }
 }
 

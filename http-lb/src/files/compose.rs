@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::answer::{Answer, Part};
 use super::heading;
-use super::ranges::{self, Span};
+use super::ranges;
 use super::wants::{Plan, Verb};
+use crate::wire::range::Span;
 
 /// Files up to this size are read and sent in one write, with their head; larger ones go from the page cache to the socket.
 const READ: u64 = 32 << 10;
@@ -39,7 +40,7 @@ impl Source {
     }
 
     fn part(&self, span: Span) -> Part {
-        let Span { offset, length } = span;
+        let Span { start: offset, length } = span;
         match self {
             Self::Memory(body) => Part::Memory(slice(body, span)),
             Self::Disk(file, _) => Part::Disk { file: Arc::clone(file), offset, length },
@@ -59,7 +60,7 @@ pub(super) fn compose(plan: Plan, verb: Verb, etag: &[u8], blocks: &impl Blocks,
         Plan::Whole if verb == Verb::Head => {
             Answer::Memory { status: 200, fields: blocks.found(), length: Some(length), body: Bytes::new() }
         }
-        Plan::Whole => stretch(200, blocks.found(), Span { offset: 0, length }, source),
+        Plan::Whole => stretch(200, blocks.found(), Span { start: 0, length }, source),
         Plan::Part(span) => {
             let mut fields = blocks.found().to_vec();
             heading::push(&mut fields, "content-range", ranges::content_range(span, length).as_bytes());
@@ -77,7 +78,7 @@ fn empty(status: u16, fields: Bytes) -> Answer {
 }
 
 fn stretch(status: u16, fields: Bytes, span: Span, source: Source) -> Answer {
-    let Span { offset, length } = span;
+    let Span { start: offset, length } = span;
     match source {
         Source::Memory(body) => {
             Answer::Memory { status, fields, length: Some(length), body: slice(&body, span) }
@@ -105,7 +106,7 @@ fn parts(spans: &[Span], etag: &[u8], found: &Bytes, source: &Source) -> Answer 
 /// Reads a stretch that is known to be small.
 fn read(file: &File, span: Span) -> io::Result<Bytes> {
     let mut body = vec![0; usize::try_from(span.length).unwrap_or(0)];
-    file.read_exact_at(&mut body, span.offset)?;
+    file.read_exact_at(&mut body, span.start)?;
     Ok(body.into())
 }
 
@@ -118,5 +119,5 @@ pub(super) fn failed(error: &io::Error) -> Answer {
 /// Spans lie within the body: they were selected from its length.
 fn slice(body: &Bytes, span: Span) -> Bytes {
     let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
-    body.slice(at(span.offset)..at(span.offset + span.length))
+    body.slice(at(span.start)..at(span.start + span.length))
 }

@@ -1,6 +1,7 @@
 //! Whether a request's conditions hold: If-Match and its family, in the order of RFC 9110 section 13.2.2. Kind: pure.
 
-use std::time::UNIX_EPOCH;
+use crate::wire::date;
+use crate::wire::etag::{Comparison, lists};
 
 /// The conditions of a request, as they were written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,16 +47,16 @@ pub(super) enum Verdict {
 
 /// Weighs all but `If-Range`, for GET and HEAD. A date that can't be read is no condition (sections 13.1.3, 13.1.4).
 pub(super) fn weigh(conditions: &Conditions<'_>, current: &Validators<'_>) -> Verdict {
-    let holds = match (conditions.if_match, date(conditions.if_unmodified_since)) {
-        (Some(list), _) => names(list, current.etag, Comparison::Strong),
+    let holds = match (conditions.if_match, read(conditions.if_unmodified_since)) {
+        (Some(list), _) => lists(list, current.etag, Comparison::Strong),
         (None, Some(date)) => current.modified <= date,
         (None, None) => true,
     };
     if !holds {
         return Verdict::Failed;
     }
-    let known = match (conditions.if_none_match, date(conditions.if_modified_since)) {
-        (Some(list), _) => names(list, current.etag, Comparison::Weak),
+    let known = match (conditions.if_none_match, read(conditions.if_modified_since)) {
+        (Some(list), _) => lists(list, current.etag, Comparison::Weak),
         (None, Some(date)) => current.modified <= date,
         (None, None) => false,
     };
@@ -70,52 +71,13 @@ pub(super) fn range_applies(if_range: Option<&[u8]>, current: &Validators<'_>, n
         Some(tag) if tag.starts_with(b"\"") => tag == current.etag,
         // A weak tag is never good enough for a part.
         Some(tag) if tag.starts_with(b"W/") => false,
-        Some(text) => date(Some(text)) == Some(current.modified) && current.modified < now,
+        Some(text) => date::parse(text) == Some(current.modified) && current.modified < now,
     }
 }
 
-/// How two entity tags are compared (section 8.8.3.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
-    Strong,
-    Weak,
-}
-
-/// Whether the list is `*` or has the tag. What is no list of tags ends it there: nothing behind it counts.
-fn names(list: &[u8], etag: &[u8], comparison: Comparison) -> bool {
-    if list == etag || list == b"*" {
-        return true;
-    }
-    let mut rest = list;
-    while let Some((weak, tag, behind)) = next_tag(rest) {
-        if tag == etag && (comparison == Comparison::Weak || !weak) {
-            return true;
-        }
-        rest = behind;
-    }
-    false
-}
-
-/// The next tag of a list: whether it is weak, the tag with its quotes, and what follows.
-fn next_tag(list: &[u8]) -> Option<(bool, &[u8], &[u8])> {
-    let list = skip(list, b" \t,");
-    let (weak, tag) = list.strip_prefix(b"W/").map_or((false, list), |tag| (true, tag));
-    let inside = tag.strip_prefix(b"\"")?;
-    let length = memchr::memchr(b'"', inside)? + 2;
-    let (tag, behind) = tag.split_at(length);
-    let behind = skip(behind, b" \t");
-    (behind.is_empty() || behind[0] == b',').then_some((weak, tag, behind))
-}
-
-/// A date, if it can be read.
-fn date(text: Option<&[u8]>) -> Option<u64> {
-    let date = httpdate::parse_http_date(std::str::from_utf8(text?).ok()?).ok()?;
-    date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
-}
-
-fn skip<'a>(text: &'a [u8], what: &[u8]) -> &'a [u8] {
-    let start = text.iter().position(|byte| !what.contains(byte)).unwrap_or(text.len());
-    &text[start..]
+/// A date, if there is one and it can be read.
+fn read(text: Option<&[u8]>) -> Option<u64> {
+    date::parse(text?)
 }
 
 /// For the fuzzer: no text makes it fail.

@@ -1,12 +1,13 @@
 //! The fields that a file's answers carry, ready to be sent. Kind: pure.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::coding::Coding;
 use super::kind;
 use super::terms::{Attachments, Mount};
+use crate::wire::date;
 
 /// For how long a client may use what it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Heading<'_> {
             push(&mut block, "content-encoding", coding.token().as_bytes());
         }
         self.push_common(&mut block);
-        push(&mut block, "last-modified", date(self.modified).as_bytes());
+        push(&mut block, "last-modified", &date::format(self.modified));
         push(&mut block, "accept-ranges", b"bytes");
         block.extend_from_slice(self.extra);
         block
@@ -108,12 +109,6 @@ pub(super) fn push(block: &mut Vec<u8>, name: &str, value: &[u8]) {
     block.extend_from_slice(b": ");
     block.extend_from_slice(value);
     block.extend_from_slice(b"\r\n");
-}
-
-/// RFC 9110 section 5.6.7. A file that claims to be from beyond the year 9999 is from 9999.
-fn date(seconds: u64) -> String {
-    const LAST: u64 = 253_402_300_799;
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds.min(LAST)))
 }
 
 /// What an application says itself about a file that it lets us send, as nginx' `X-Accel-Redirect` has it: these fields of

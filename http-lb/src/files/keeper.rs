@@ -10,10 +10,13 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::asset::Asset;
 use super::coding::Coding;
 use super::disk::Root;
-use super::index::{Index, Making};
+use super::index::Index;
+use super::making::Making;
 use super::precompress;
 use super::served::{self, Served};
 use super::site::Inner;
@@ -27,6 +30,9 @@ const PATIENCE: u32 = 10;
 
 /// `nice` of the thread that compresses: the lowest.
 const LOWEST: i32 = 19;
+
+/// In which order variants are made: first what is made quickly and understood by all, then what is smaller.
+const ORDER: [Coding; Coding::ALL.len()] = [Coding::Gzip, Coding::Brotli, Coding::Zstd];
 
 /// Ends the thread when it is dropped.
 #[derive(Debug)]
@@ -149,23 +155,34 @@ fn replace(site: &Inner, served: &Served, listing: Listing, unlisted: usize, now
     site.gauges.reindexed.inc();
 }
 
-/// Makes one variant, if one is missing; says whether it did.
+/// Makes one variant, if one is missing, for all files of that content; says whether it did.
 pub(super) fn compress_one(site: &Inner) -> bool {
-    let missing = Coding::ALL.into_iter().find_map(|coding| {
-        let mounts = site.mounts.iter().filter(|served| served.mount.precompress.contains(&coding));
-        mounts.filter_map(|served| wanting(&served.index.load(), coding)).next().map(|asset| (coding, asset))
-    });
-    let Some((coding, asset)) = missing else { return false };
+    let Some((coding, asset)) = missing(site) else { return false };
     let packed = at_lowest_priority(|| precompress::compress(&asset.plain().body, coding));
     let used: u64 = site.mounts.iter().map(Served::bytes).sum();
-    let fits = |packed: &bytes::Bytes| used.saturating_add(packed.len() as u64) <= site.terms.memory;
-    asset.put(coding, packed.filter(fits));
+    let fits = |packed: &Bytes| used.saturating_add(packed.len() as u64) <= site.terms.memory;
+    let packed = packed.filter(fits);
+    for served in &site.mounts {
+        let index = served.index.load();
+        for twin in index.assets().filter(|twin| twin.digest == asset.digest && twin.wants(coding)) {
+            twin.put(coding, packed.clone());
+        }
+    }
+    // It may have left the index in the meantime, and then nobody else would have tried.
+    asset.put(coding, packed);
     true
 }
 
-/// An asset whose variant in this coding is not made yet.
-fn wanting(index: &Index, coding: Coding) -> Option<Arc<Asset>> {
-    index.assets().find(|asset| asset.wants(coding)).map(Arc::clone)
+/// The next variant to be made.
+fn missing(site: &Inner) -> Option<(Coding, Arc<Asset>)> {
+    ORDER.into_iter().find_map(|coding| {
+        let mut mounts = site.mounts.iter().filter(|served| served.mount.precompress.contains(&coding));
+        let asset = mounts.find_map(|served| {
+            let index = served.index.load();
+            index.assets().find(|asset| asset.wants(coding)).map(Arc::clone)
+        })?;
+        Some((coding, asset))
+    })
 }
 
 /// Does the work on a thread of the lowest priority. Only its own thread can be made to yield to others for good.

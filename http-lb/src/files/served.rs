@@ -14,8 +14,9 @@ use super::compose::{self, Blocks, Source};
 use super::conditional::Validators;
 use super::disk::{Opened, Refusal, Root};
 use super::heading::{self, Freshness, Heading};
-use super::index::{Index, Making, Tally};
+use super::index::{Index, Tally};
 use super::kind;
+use super::making::Making;
 use super::site::Kept;
 use super::terms::{Candidate, Mount};
 use super::walk;
@@ -167,7 +168,7 @@ impl Search<'_> {
     fn freshness(&self, path: &[u8], opened: &Opened) -> Freshness {
         if self.mount.internal {
             Freshness::Private
-        } else if self.index.is_immutable(path, &opened.stamp) {
+        } else if self.index.is_immutable(path, &opened.stamp) == Some(true) {
             Freshness::Immutable
         } else {
             Freshness::For(self.mount.max_age)

@@ -1,7 +1,7 @@
 //! What a request for a file wants, and what it gets by that. Kind: pure.
 
 use super::conditional::{self, Conditions, Validators, Verdict};
-use super::ranges::{self, Selection, Span};
+use crate::wire::range::{self, Selection, Span};
 use crate::wire::{Method, Name, RequestHead};
 
 /// What a request says that matters to a file.
@@ -79,11 +79,13 @@ pub(super) fn plan(wants: &Wants<'_>, current: &Validators<'_>, length: u64, now
     let range = wants.range.filter(|_| wants.verb == Verb::Get);
     match range.filter(|_| conditional::range_applies(wants.conditions.if_range, current, now)) {
         None => Plan::Whole,
-        Some(field) => match ranges::select(field, length) {
+        Some(field) => match range::select(field, length) {
             Selection::Whole => Plan::Whole,
             Selection::Unsatisfiable => Plan::Unsatisfiable,
-            Selection::One(span) => Plan::Part(span),
-            Selection::Several(spans) => Plan::Parts(spans),
+            Selection::Spans(spans) => match spans[..] {
+                [span] => Plan::Part(span),
+                _ => Plan::Parts(spans),
+            },
         },
     }
 }
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     const CURRENT: Validators<'static> = Validators { etag: b"\"b\"", modified: 100 };
-    const PART: Plan = Plan::Part(Span { offset: 0, length: 5 });
+    const PART: Plan = Plan::Part(Span { start: 0, length: 5 });
 
     #[track_caller]
     fn check(wants: Wants<'_>, expected: Plan) {
