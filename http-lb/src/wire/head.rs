@@ -10,7 +10,8 @@
 
 use super::Malformed;
 use super::name::{self, Name};
-use super::text::{is_value, lower_token, trim_end, trim_start};
+use super::swar::{find_control, lower_letters};
+use super::text::{lower_token, trim_end, trim_start};
 
 /// How much is copied in one go: a usual head, and of a body behind it not much.
 const BLOCK: usize = 2048;
@@ -169,16 +170,20 @@ impl Head {
         limits: &HeadLimits,
         start: &mut impl FnMut(&[u8], usize) -> Result<(), Malformed>,
     ) -> Result<bool, Malformed> {
-        while let Some(found) = memchr::memchr(b'\n', &self.bytes[self.seen..]) {
-            let (from, lf) = (self.line, self.seen + found);
-            (self.line, self.seen) = (lf + 1, lf + 1);
-            if lf > from + limits.line + 1 {
+        while let Some(found) = find_control(&self.bytes[self.seen..]) {
+            let (from, end) = (self.line, self.seen + found);
+            if end > from + limits.line {
                 return Err(self.long_line());
             }
-            if lf == from || self.bytes[lf - 1] != b'\r' {
-                return Err(Malformed::bad("line ends without CR"));
+            match self.bytes[end..] {
+                [b'\r', b'\n', ..] => (self.line, self.seen) = (end + 2, end + 2),
+                [b'\r'] => {
+                    self.seen = end;
+                    return Ok(false);
+                }
+                [byte, ..] => return Err(no_line(byte)),
+                [] => break,
             }
-            let end = lf - 1;
             match self.stage {
                 Stage::Blank if end == from => self.stage = Stage::Start,
                 Stage::Blank | Stage::Start => {
@@ -202,8 +207,7 @@ impl Head {
     /// Remembers that the current line has no end yet.
     fn unfinished(&mut self, limits: &HeadLimits) -> Result<bool, Malformed> {
         self.seen = self.bytes.len();
-        // One byte more may be the CR.
-        if self.seen > self.line + limits.line + 1 {
+        if self.seen > self.line + limits.line {
             return Err(self.long_line());
         }
         Ok(false)
@@ -216,20 +220,17 @@ impl Head {
         }
     }
 
-    /// Takes the field in a line, its CRLF left out.
+    /// Takes the field in a line, its CRLF left out. There are no control bytes in it but tabs.
     #[inline]
     fn field(&mut self, start: usize, end: usize, limits: &HeadLimits) -> Result<(), Malformed> {
         let line = &mut self.bytes[start..end];
-        let len = lower_token(line);
+        let len = lower_name(line);
         let (text, behind) = line.split_at(len);
         let [b':', value @ ..] = behind else { return Err(no_name(text, behind)) };
         if text.is_empty() {
             return Err(no_name(text, behind));
         }
         let name = Name::of(text);
-        if !is_value(value) {
-            return Err(Malformed::bad("control byte in a field"));
-        }
         let value = trim_start(value);
         let from = end - value.len();
         let value = Span::new(from, from + trim_end(value).len());
@@ -285,6 +286,9 @@ impl Head {
         let end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
         self.line = self.bytes.len();
+        if let Some(at) = find_control(&self.bytes[start..end]) {
+            return Err(no_line(self.bytes[start + at]));
+        }
         self.field(start, end, limits)
     }
 
@@ -343,6 +347,27 @@ impl Head {
             text.make_ascii_lowercase();
         }
     }
+}
+
+/// Makes the name at the front of a line lower case; gives its length.
+#[inline]
+fn lower_name(line: &mut [u8]) -> usize {
+    let letters = lower_letters(line);
+    match line.get(letters) {
+        Some(b':') => letters,
+        // What is rarer than letters and hyphens, or near the line's end.
+        _ => letters + lower_token(&mut line[letters..]),
+    }
+}
+
+/// Why a line ends where it doesn't.
+#[cold]
+fn no_line(byte: u8) -> Malformed {
+    Malformed::bad(match byte {
+        b'\r' => "CR without LF",
+        b'\n' => "LF without CR",
+        _ => "control byte",
+    })
 }
 
 /// Why a line that is no field is none.

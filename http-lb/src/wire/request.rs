@@ -6,12 +6,16 @@
 use super::framing::{Declared, Wishes, declared, wishes};
 use super::head::{Field, Head, HeadLimits, Span};
 use super::name::Name;
+use super::swar::find_target_end;
 use super::target::{self, Target, host_of, is_authority};
-use super::text::{is_token, is_visible, list};
+use super::text::{is_token, list, token_len};
 use super::{Malformed, Method, Version};
 
 /// No method that anybody registered is half as long.
 const LONGEST_METHOD: usize = 32;
+
+/// What stands behind the target of a request that came in HTTP/2.
+const HTTP2: &[u8] = b" HTTP/2.0";
 
 /// Where a request's body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -147,7 +151,7 @@ impl RequestHead {
         if !parts.path_and_query.starts_with(b"/") && !matches!(parts.path_and_query, b"*") {
             return Err(Malformed::bad("bad target"));
         }
-        self.head.write_start(&[parts.method, b" ", parts.path_and_query, b" HTTP/2.0"]);
+        self.head.write_start(&[parts.method, b" ", parts.path_and_query, HTTP2]);
         let Self { head, means } = self;
         means.start_of_parts(&head.bytes()[..head.bytes().len() - 2])?;
         self.means.open = !parts.ended;
@@ -391,37 +395,39 @@ impl Meaning {
         if line == b"PRI * HTTP/2.0" {
             return Err(Malformed::HTTP2);
         }
-        let method = memchr::memchr(b' ', line).ok_or(Malformed::bad("bad request line"))?;
-        let space = memchr::memrchr(b' ', line).filter(|space| *space > method);
-        let space = space.ok_or(Malformed::bad("no version"))?;
+        let space = self.read(line, at)?;
         self.version = version(&line[space + 1..])?;
-        self.read(line, at, method, space)
+        Ok(())
     }
 
     /// Reads the line that was made of the parts of HTTP/2.
     fn start_of_parts(&mut self, line: &[u8]) -> Result<(), Malformed> {
-        let bad = Malformed::bad("bad target");
-        let method = memchr::memchr(b' ', line).ok_or(bad)?;
-        let space = memchr::memrchr(b' ', line).filter(|space| *space > method).ok_or(bad)?;
+        let space = self.read(line, 0)?;
         self.version = Version::Http2;
-        self.read(line, 0, method, space)
+        if &line[space..] == HTTP2 { Ok(()) } else { Err(Malformed::bad("illegal byte in the target")) }
     }
 
-    fn read(&mut self, line: &[u8], at: usize, method: usize, space: usize) -> Result<(), Malformed> {
-        let (name, target) = (&line[..method], &line[method + 1..space]);
-        if !is_token(name) {
+    /// Reads the method and the target; gives the offset of the space behind it.
+    #[inline]
+    fn read(&mut self, line: &[u8], at: usize) -> Result<usize, Malformed> {
+        let method = token_len(line);
+        if method == 0 || line.get(method) != Some(&b' ') {
             return Err(Malformed::bad("bad method"));
         }
-        if name.len() > LONGEST_METHOD {
+        if method > LONGEST_METHOD {
             return Err(Malformed::not_implemented("unknown method"));
         }
-        if !is_visible(target) {
-            return Err(Malformed::bad("illegal byte in the target"));
-        }
-        self.method = Method::of(name);
+        self.method = Method::of(&line[..method]);
         self.line = Span::new(at, at + line.len());
         self.method_end = Span::new(at, at + method).end;
-        self.place(target, at + method + 1)
+        let target = &line[method + 1..];
+        let len = find_target_end(target).ok_or(Malformed::bad("no version"))?;
+        match target[len] {
+            b' ' => self.place(&target[..len], at + method + 1)?,
+            b'#' => return Err(Malformed::bad("fragment in the target")),
+            _ => return Err(Malformed::bad("illegal byte in the target")),
+        }
+        Ok(method + 1 + len)
     }
 
     /// Finds the target's parts.

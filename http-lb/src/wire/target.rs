@@ -16,12 +16,9 @@ pub(super) enum Target {
     Asterisk,
 }
 
-/// Which form a target has, its bytes being visible ASCII.
+/// Which form a target has, all of whose bytes are visible ASCII and none a `#`.
 #[inline]
 pub(super) fn form(target: &[u8], method: Method) -> Result<Target, Malformed> {
-    if memchr::memchr(b'#', target).is_some() {
-        return Err(Malformed::bad("fragment in the target"));
-    }
     match target {
         _ if method == Method::Connect => connect(target),
         [b'/', ..] => Ok(Target::Origin),
@@ -177,19 +174,9 @@ mod tests {
         check_form(Get, "HTTPS://a:1/b?c", Some(Target::Absolute { authority: 8, path: 11 }));
         check_form(Options, "*", Some(Target::Asterisk));
         check_form(Connect, "a:1", Some(Target::Authority));
-        for target in [
-            "*",
-            "a",
-            "a/b",
-            "?a",
-            "ftp://a/",
-            "http:/a",
-            "http:a",
-            "http://",
-            "http:///a",
-            "http://u@a/",
-            "/a#b",
-        ] {
+        for target in
+            ["*", "a", "a/b", "?a", "ftp://a/", "http:/a", "http:a", "http://", "http:///a", "http://u@a/"]
+        {
             check_form(Get, target, None);
         }
         check_form(Get, "http://a?b", None);
