@@ -45,6 +45,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Bytes of one answer that may rest in h2 while the socket takes none: what a client within its windows can make us
 /// keep is this, times its streams.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that a client may make us reset for its errors, after which it is given up (CVE-2025-8671).
+const OUR_RESETS: usize = 128;
 /// Requests that are malformed, after which their client is given up. Browsers send none.
 const MALFORMED: u32 = 32;
 
@@ -102,6 +104,7 @@ impl Terms {
             .initial_connection_window_size(self.connection_window)
             .max_header_list_size(u32::try_from(self.head.total).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(self.resets)
+            .max_local_error_reset_streams(Some(OUR_RESETS))
             .max_send_buffer_size(SEND_BUFFER);
         builder
     }
@@ -218,6 +221,10 @@ impl Session {
         }
         match self.connection.poll_accept(cx) {
             Poll::Ready(Some(Ok((request, respond)))) => Poll::Ready(Event::Request(request, respond)),
+            // Who was told to go, and owes nothing, may leave as it likes.
+            Poll::Ready(Some(Err(_))) if self.leaving.is_some() && !self.shared.is_busy() => {
+                Poll::Ready(Event::End(Ending::Closed))
+            }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Event::End(ending(&error))),
             Poll::Ready(None) => Poll::Ready(Event::End(Ending::Closed)),
             Poll::Pending => {

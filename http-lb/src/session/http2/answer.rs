@@ -39,7 +39,7 @@ fn with_status(status: u16, map: HeaderMap) -> Result<Response<()>, Unsayable> {
 pub(super) fn map(block: &[u8]) -> Result<HeaderMap, Unsayable> {
     let copy = Bytes::copy_from_slice(block);
     let mut map = HeaderMap::with_capacity(16);
-    for (name, value) in fields::iter(block) {
+    for (name, value) in fields::iter(&copy) {
         let name = HeaderName::from_bytes(name).map_err(|_| Unsayable)?;
         if !is_of_one_connection(&name) {
             let value = HeaderValue::from_maybe_shared(copy.slice_ref(value)).map_err(|_| Unsayable)?;

@@ -1,1 +1,0 @@
-//! Connections as frame scripts. Kind: driver.
