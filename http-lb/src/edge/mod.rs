@@ -25,6 +25,7 @@ pub mod auth;
 pub mod class;
 mod compile;
 pub mod compress;
+pub mod control;
 pub mod forward;
 pub mod ids;
 mod load;
