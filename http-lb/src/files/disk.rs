@@ -47,7 +47,11 @@ impl Root {
     /// The folder at this path. Links on the way to it are the operator's own and are followed.
     pub(super) fn open(path: &Path, symlinks: bool) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { folder: fs::openat(CWD, path, flags, Mode::empty())?, symlinks })
+        let root = Self { folder: fs::openat(CWD, path, flags, Mode::empty())?, symlinks };
+        // Before Linux 5.6, or under a filter of old, there is no openat2: better told now than at each request.
+        let told = |error: Errno| io::Error::new(io::ErrorKind::Unsupported, format!("openat2: {error}"));
+        root.resolve(b".", flags).map_err(told)?;
+        Ok(root)
     }
 
     /// Whether this is still the folder at that path: a link may have been put over to another one.

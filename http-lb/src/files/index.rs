@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::asset::Asset;
 use super::disk::Root;
 use super::heading::Freshness;
@@ -32,15 +34,21 @@ pub(super) enum Filed {
     Disk(Stamp, bool),
 }
 
-/// What was read and kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) files: usize,
-    pub(super) in_memory: usize,
-    pub(super) immutable: usize,
-    pub(super) kept: usize,
-    pub(super) bytes: u64,
-    pub(super) unread: usize,
+/// What an index holds, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Files that were found.
+    pub files: usize,
+    /// Those that are served from memory.
+    pub in_memory: usize,
+    /// Those that are named by their content, and so may be kept for ever.
+    pub immutable: usize,
+    /// Those that have vanished from disk and are served for a while.
+    pub kept: usize,
+    /// The memory that they take.
+    pub bytes: u64,
+    /// Those that could not be read.
+    pub unread: usize,
 }
 
 impl Index {

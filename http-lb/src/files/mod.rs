@@ -31,6 +31,7 @@ mod wants;
 pub use answer::{Answer, Part};
 pub use coding::Coding;
 pub use conditional::{Conditions, fuzz_weigh};
+pub use index::Tally;
 pub use kind::{content_type, is_compressible};
 pub use site::{Site, Unopened};
 pub use terms::{Attachments, BadMount, Candidate, Mount, MountId, Terms};

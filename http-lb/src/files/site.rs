@@ -10,6 +10,7 @@ use proxy_core::metrics::Registry;
 
 use super::answer::Answer;
 use super::gauges::Gauges;
+use super::index::Tally;
 use super::keeper::{self, Keeper};
 use super::served::Served;
 use super::terms::{Mount, MountId, Terms};
@@ -65,6 +66,11 @@ impl Site {
         let inner = Arc::new(Inner::open(terms, gauges, before.map(|site| site.inner.as_ref()))?);
         let keeper = keeper::start(&inner);
         Ok(Self { inner, _keeper: keeper })
+    }
+
+    /// What each mount has, by its prefix.
+    pub fn tallies(&self) -> impl Iterator<Item = (&str, Tally)> {
+        self.inner.mounts.iter().map(|served| (served.mount.prefix.as_str(), served.tally()))
     }
 
     /// The mount that this path (normalised) leads to, and what is left of the path beneath it. The longest prefix counts.

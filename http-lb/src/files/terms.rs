@@ -143,8 +143,37 @@ impl Mount {
                 "a field has a name of letters, digits and hyphens, and a value of visible characters",
             ));
         }
+        if self.fields.iter().any(|(name, _)| is_ours(name)) {
+            return Err(BadMount(
+                "a file's own fields follow from max_age, attachments and the like: give others here",
+            ));
+        }
         Ok(())
     }
+}
+
+/// What answers say by themselves, each once, or what is the codec's to say.
+const OURS: [&str; 16] = [
+    "accept-ranges",
+    "allow",
+    "cache-control",
+    "connection",
+    "content-disposition",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "keep-alive",
+    "last-modified",
+    "transfer-encoding",
+    "vary",
+    "x-content-type-options",
+];
+
+fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name))
 }
 
 fn is_name(name: &str) -> bool {
