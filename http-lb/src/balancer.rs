@@ -20,8 +20,8 @@ use tokio::time::Instant;
 
 use crate::accept::{self, Gate};
 use crate::body::{Budget, Limits};
-use crate::cluster::{Clusters, Settings};
-use crate::config::{Config, Target};
+use crate::cluster::Clusters;
+use crate::config::Config;
 use crate::flags::Args;
 use crate::session::{Desk, House};
 
@@ -57,7 +57,7 @@ impl Service for Balancer {
 
     async fn build(config: Arc<Config>, _: &Args, context: &Context) -> Result<Self> {
         let budget = Budget::new(limits(&config));
-        let clusters = Arc::new(Clusters::new(settings(&config), context)?);
+        let clusters = Clusters::new(&config, context)?;
         let house = House::new(config.clone(), clusters, budget);
         let listeners = bind(&config, context)?;
         Ok(Self {
@@ -69,6 +69,7 @@ impl Service for Balancer {
     }
 
     async fn start(&mut self, context: &Context) -> Result<()> {
+        self.houses.load().clusters.start();
         let workers = Arc::new(self.start_workers(context)?);
         for (listener, gate) in self.listeners.drain(..) {
             tracing::info!(address = %listener.local_addr(), "listens");
@@ -82,6 +83,7 @@ impl Service for Balancer {
 
     async fn reload(&mut self, config: Arc<Config>) -> Result<()> {
         let old = self.houses.load();
+        old.clusters.reload(&config)?;
         old.budget.reconfigure(limits(&config));
         let house = House::new(config.clone(), old.clusters.clone(), old.budget.clone());
         self.houses.store(Arc::new(house));
@@ -161,24 +163,5 @@ fn limits(config: &Config) -> Limits {
     Limits { memory: config.buffers.memory.as_usize() as u64, disk: config.buffers.disk.as_usize() as u64 }
 }
 
-fn settings(config: &Config) -> Vec<Settings> {
-    let of = |cluster: &crate::config::Cluster| Settings {
-        name: cluster.name.clone(),
-        upstreams: cluster
-            .upstreams
-            .iter()
-            .filter_map(|upstream| match &upstream.address {
-                Target::One(addr) => Some(addr.clone()),
-                Target::Dns { host, port } => {
-                    Some(proxy_core::net::Addr::Tcp { host: host.clone(), port: *port })
-                }
-                Target::Srv(_) => None,
-            })
-            .collect(),
-        tls: None,
-    };
-    config.clusters.iter().map(of).collect()
-}
-
 /// Keys that a reload can't change.
-const FIXED: &[&str] = &["/workers", "/listeners", "/clusters", "/sockets"];
+const FIXED: &[&str] = &["/workers", "/listeners", "/sockets"];
