@@ -9,6 +9,7 @@
 
 pub mod bed;
 pub mod bench;
+pub mod browser;
 pub mod certificates;
 pub mod commands;
 pub mod companions;
@@ -35,6 +36,7 @@ pub mod python;
 pub mod redis;
 pub mod report;
 pub mod router;
+pub mod shop;
 pub mod suite;
 pub mod sweeper;
 pub mod test;

@@ -20,7 +20,7 @@ pub(super) const SCRIPT: Script = Script {
     name: "http-overload",
     router: router::HTTP,
     subjects: HTTP_WITH_PEERS,
-    packages: [debian::HTTP, HTTP_PEERS],
+    packages: &[debian::HTTP, HTTP_PEERS],
     order: &ORDER,
     session_length: None,
     runs: 1,

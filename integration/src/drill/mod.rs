@@ -1,11 +1,16 @@
 //! `cargo stack drill`: hurt the real servers under a real load, and count what the clients noticed. Kind: wiring.
 
 mod facts;
+mod http_crash;
 mod http_overload;
+mod http_reload;
+mod http_rolling;
+mod http_shop;
 mod pg_crash;
 mod pg_old_primary_returns;
 mod pg_partition;
 mod pg_switchover;
+mod purchase;
 mod redis_celery;
 mod redis_crash;
 mod redis_hang;
@@ -63,6 +68,14 @@ enum Kind {
     RedisPartition(Options),
     /// Three times as many visitors as the application can serve, some slow, some with money in hand
     HttpOverload(Options),
+    /// Replicas of real Pretix replaced one by one under load
+    HttpRolling(Options),
+    /// kill -9 of a replica of real Pretix
+    HttpCrash(Options),
+    /// The configuration read anew again and again under load
+    HttpReload(Options),
+    /// Two purchases in a real browser through all three routers, the second while primary and master are killed
+    Purchase(Options),
 }
 
 /// What every drill takes.
@@ -103,7 +116,7 @@ struct Script {
     router: &'static str,
     subjects: &'static [&'static str],
     /// What the servers need of Debian, and what the peers do.
-    packages: [&'static [&'static str]; 2],
+    packages: &'static [&'static [&'static str]],
     /// The figures in the order in which they are read.
     order: &'static [&'static str],
     /// See [`Run::session_length`].
@@ -137,6 +150,10 @@ pub fn run(args: &Args) -> Result<()> {
         Kind::RedisStaleSentinel(options) => perform(&redis_stale_sentinel::SCRIPT, options),
         Kind::RedisCelery(options) => perform(&redis_celery::SCRIPT, options),
         Kind::HttpOverload(options) => perform(&http_overload::SCRIPT, options),
+        Kind::HttpRolling(options) => perform(&http_rolling::SCRIPT, options),
+        Kind::HttpCrash(options) => perform(&http_crash::SCRIPT, options),
+        Kind::HttpReload(options) => perform(&http_reload::SCRIPT, options),
+        Kind::Purchase(options) => perform(&purchase::SCRIPT, options),
         Kind::RedisPartition(options) => perform(&redis_partition::SCRIPT, options),
     }
 }

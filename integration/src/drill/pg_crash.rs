@@ -15,7 +15,7 @@ pub(super) const SCRIPT: Script = Script {
     name: "pg-crash",
     router: router::PG,
     subjects: WITH_PEERS,
-    packages: [debian::PG, PEERS],
+    packages: &[debian::PG, PEERS],
     order: &ORDER,
     session_length: None,
     runs: 5,

@@ -23,7 +23,7 @@ pub(super) const SCRIPT: Script = Script {
     name: "pg-old-primary-returns",
     router: router::PG,
     subjects: &[router::PG, "haproxy"],
-    packages: [debian::PG, PEERS],
+    packages: &[debian::PG, PEERS],
     order: &ORDER,
     session_length: Some(100),
     runs: 5,

@@ -20,7 +20,7 @@ pub(super) const SCRIPT: Script = Script {
     name: "pg-partition",
     router: router::PG,
     subjects: &[router::PG],
-    packages: [debian::PG, NO_PEERS],
+    packages: &[debian::PG, NO_PEERS],
     order: &ORDER,
     session_length: None,
     runs: 5,

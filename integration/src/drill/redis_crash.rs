@@ -13,7 +13,7 @@ pub(super) const SCRIPT: Script = Script {
     name: "redis-crash",
     router: router::REDIS,
     subjects: REDIS_WITH_PEER,
-    packages: [debian::REDIS, PEERS],
+    packages: &[debian::REDIS, PEERS],
     order: &ORDER,
     session_length: None,
     runs: 5,

@@ -14,7 +14,7 @@ pub(super) const SCRIPT: Script = Script {
     name: "redis-hang",
     router: router::REDIS,
     subjects: REDIS_WITH_PEER,
-    packages: [debian::REDIS, PEERS],
+    packages: &[debian::REDIS, PEERS],
     order: &ORDER,
     session_length: Some(50),
     runs: 5,

@@ -14,7 +14,7 @@ pub(super) const SCRIPT: Script = Script {
     name: "redis-switchover",
     router: router::REDIS,
     subjects: &[router::REDIS, UNASKED, "haproxy"],
-    packages: [debian::REDIS, PEERS],
+    packages: &[debian::REDIS, PEERS],
     order: &ORDER,
     session_length: None,
     runs: 5,

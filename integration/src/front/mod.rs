@@ -13,7 +13,7 @@ use std::{
 use crate::{
     Error, Result,
     peers::Subject,
-    pretix,
+    pretix::{self, Pretix},
     router::{self, HttpLbOptions, Router},
 };
 
@@ -87,13 +87,16 @@ impl Front {
         }
     }
 
-    /// Before a shop: its replicas have a worker for each request, its static files are served from their folder.
-    pub fn of_shop(upstreams: Vec<SocketAddr>) -> Result<Self> {
+    /// Before a shop: its replicas have a worker for each request, static and uploaded files are served from their
+    /// folders.
+    pub fn of_shop(shop: &Pretix) -> Result<Self> {
+        let statics = Files { prefix: "/static/", root: Pretix::statics()? };
+        let media = Files { prefix: "/media/", root: shop.media() };
         Ok(Self {
             slots: Some(pretix::WORKERS),
-            files: vec![Files { prefix: "/static/", root: pretix::Pretix::statics()? }],
+            files: vec![statics, media],
             application: Application::Pretix,
-            ..Self::before(upstreams)
+            ..Self::before(shop.addrs())
         })
     }
 

@@ -239,6 +239,7 @@ impl<'a> Run<'a> {
             return;
         }
         self.outcome.errors += 1;
+        self.outcome.closed_idle += u64::from(self.lines[number].progress.owed == 0);
         let _ = epoll::delete(&self.poll, &self.client.connections[number]); // it can only be gone already
     }
 

@@ -82,13 +82,15 @@ pub struct Outcome {
     pub lag: Histogram<u64>,
     /// Connections that failed, or heard something else than they had asked for.
     pub errors: u64,
+    /// Of these, how many connections were closed while no answer was owed.
+    pub closed_idle: u64,
     /// How long the run was.
     pub window: Duration,
 }
 
 impl Outcome {
     fn new(window: Duration) -> Result<Self> {
-        Ok(Self { latency: histogram()?, lag: histogram()?, errors: 0, window })
+        Ok(Self { latency: histogram()?, lag: histogram()?, errors: 0, closed_idle: 0, window })
     }
 
     /// A percentile of the latency in microseconds.

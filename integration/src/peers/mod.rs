@@ -17,6 +17,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::error::{Context, Error, Result};
+use crate::http;
 use crate::measure::ProcessSet;
 use crate::pg::{Account, Cluster};
 use crate::process::{Process, Spec};
@@ -108,6 +109,15 @@ impl Subject for Router {
     }
     fn reload(&mut self) -> Result<()> {
         self.signal(Signal::HUP)
+    }
+    /// By http-lb's admin endpoint; the other two have nobody to drain.
+    fn drain(&mut self, replica: SocketAddr, out: bool) -> Result<()> {
+        let state = if out { "drain" } else { "ready" };
+        let path = format!("/replica?replica={replica}&state={state}");
+        match http::ask(Self::admin(self), "POST", &path, None, STOP_TIMEOUT)? {
+            (200, _) => Ok(()),
+            (status, body) => Err(Error::new(format!("{path}: {status} {body}"))),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Pretix {
     /// Starts replicas and worker side by side, and waits for all.
     pub fn start(options: &Options) -> Result<Self> {
         let dir = &options.dir;
-        fs::create_dir_all(dir.join("data")).context(dir.display())?;
+        fs::create_dir_all(dir.join("data/media")).context(dir.display())?;
         let url = format!("http://{}", options.public);
         let (database, redis) = (options.database, Some(options.redis));
         let site = Site { data: &dir.join("data"), url: &url, database, redis };

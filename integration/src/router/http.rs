@@ -25,8 +25,8 @@ impl Kind for HttpLb {
     }
 }
 
-/// The name of the cluster, in the admin endpoint's paths too.
-pub(super) const CLUSTER: &str = "application";
+/// The name of the only cluster.
+const CLUSTER: &str = "application";
 
 fn config(front: &Front, site: &Site<'_>) -> String {
     let mut text = String::new();

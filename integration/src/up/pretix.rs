@@ -3,12 +3,13 @@
 use super::port_is_free;
 use crate::{
     Result,
-    front::{self, Front},
+    front::Front,
     peers::Subject,
     pg::Node,
     pretix::{Options, Pretix, SHOP},
     process::free_port,
     progress::say,
+    router::{self, Profile},
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -28,6 +29,7 @@ pub(super) struct Stage {
 
 /// Brings it up below `root`, on PostgreSQL and Redis at these addresses.
 pub(super) fn start(root: &Path, primary: &Node, database: SocketAddr, redis: SocketAddr) -> Result<Stage> {
+    let binary = router::build(router::HTTP, Profile::Fast)?;
     Pretix::prepare(primary)?;
     let port = if port_is_free(PUBLIC) { PUBLIC } else { free_port() };
     let pretix = Pretix::start(&Options {
@@ -39,8 +41,8 @@ pub(super) fn start(root: &Path, primary: &Node, database: SocketAddr, redis: So
         base_port: (0..2).all(|i| port_is_free(REPLICAS + i)).then_some(REPLICAS),
     })?;
     say("starting http-lb");
-    let front = Front { port: Some(port), ..Front::of_shop(pretix.addrs())? };
-    let front = front.start(front::NGINX, Path::new(""))?;
+    let dir = Some(root.join("up-pretix").join(router::HTTP));
+    let front = Front { port: Some(port), dir, ..Front::of_shop(&pretix)? }.start(router::HTTP, &binary)?;
     say("the shop is open");
     Ok(Stage { front, pretix })
 }
@@ -60,9 +62,11 @@ impl Stage {
             .iter()
             .map(|replica| format!("    replica    {}   log {}\n", replica.addr(), replica.log().display()))
             .collect();
+        let status =
+            self.front.admin().map_or_else(String::new, |admin| format!("   status http://{admin}/status"));
         format!(
             "Buy a ticket:\n    http://{addr}{SHOP}\nSell them (admin@localhost, password admin):\n    \
-             http://{addr}/control/\n\n    {:10} {addr}\n{replicas}    celery     log {}\n\n",
+             http://{addr}/control/\n\n    {:10} {addr}{status}\n{replicas}    celery     log {}\n\n",
             self.front.name(),
             self.pretix.dir().join("celery.log").display(),
         )

@@ -1,0 +1,99 @@
+//! The configuration is read anew again and again under load. Kind: driver.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{HTTP_PEERS, Run, Script};
+use crate::crowd::{Crowd, Errand, Manner, Plan, Request};
+use crate::error::{Context, Error, Result};
+use crate::front::{self, Application, Front};
+use crate::open_loop::{Client, Load, Outcome, Pace, Talk};
+use crate::peers::Subject;
+use crate::report::Figures;
+use crate::upstream::Upstream;
+use crate::{debian, router};
+
+pub(super) const SCRIPT: Script = Script {
+    name: "http-reload",
+    router: router::HTTP,
+    subjects: &[router::HTTP, front::NGINX],
+    packages: &[debian::HTTP, HTTP_PEERS],
+    order: &["failed_requests", "kept_connections_closed", "reloads", "requests"],
+    session_length: None,
+    runs: 3,
+    play,
+    remark: "SIGHUP with a changed configuration, several times a second, under 200 visitors and 1000 requests on 32 kept \
+             connections per second. A connection that is closed while nobody waits on it is no failed request.",
+};
+
+const LENGTH: Duration = Duration::from_secs(20);
+const QUICK_LENGTH: Duration = Duration::from_secs(6);
+const PAUSE: Duration = Duration::from_millis(300);
+const VISITORS: f64 = 200.0;
+const KEPT: usize = 32;
+const KEPT_PER_S: f64 = 1000.0;
+
+fn play(run: &Run) -> Result<Figures> {
+    let dir = tempfile::tempdir()?;
+    let length = if run.quick { QUICK_LENGTH } else { LENGTH };
+    let app = Upstream::start(false)?;
+    let home = dir.path().join("front");
+    let application = Application::Orders;
+    let front = Front { application, dir: Some(home.clone()), ..Front::before(vec![app.addr()]) };
+    let mut front = front.start(run.subject, &run.router)?;
+    let mut kept = Client::connect(&load(front.addr()))?;
+    let crowd = Crowd::start(plan(front.addr()))?;
+    let (outcome, reloads) = std::thread::scope(|scope| {
+        let kept = scope.spawn(|| kept.run(Duration::ZERO, length));
+        let reloads = reload(front.as_mut(), &home, length);
+        (kept.join().unwrap_or_else(|_| Err(Error::new("the load client panicked"))), reloads)
+    });
+    let (outcome, reloads, visits) = (outcome?, reloads?, crowd.finish()?);
+    let failed = visits.iter().filter(|visit| !visit.served()).count() as u64;
+    let Outcome { errors, closed_idle, ref latency, .. } = outcome;
+    Ok(Figures::from([
+        ("failed_requests".into(), (failed + errors - closed_idle) as f64),
+        ("kept_connections_closed".into(), errors as f64),
+        ("reloads".into(), reloads),
+        ("requests".into(), (visits.len() as u64 + latency.len()) as f64),
+    ]))
+}
+
+/// Reloads until the time is over; says how often.
+fn reload(front: &mut dyn Subject, home: &Path, length: Duration) -> Result<f64> {
+    let (begun, mut reloads) = (Instant::now(), 0);
+    let ours = home.join(front.name()).with_extension("toml");
+    while begun.elapsed() < length {
+        std::thread::sleep(PAUSE);
+        if front.admin().is_some() {
+            change(&ours, reloads)?;
+        }
+        front.reload()?;
+        reloads += 1;
+    }
+    Ok(f64::from(reloads))
+}
+
+/// A reload of what is the same might be none: the patience of the queue changes to and fro.
+fn change(file: &Path, number: u32) -> Result<()> {
+    let text = std::fs::read_to_string(file).context(file.display())?;
+    let (from, to) = if number.is_multiple_of(2) { ("\"10s\"", "\"11s\"") } else { ("\"11s\"", "\"10s\"") };
+    if !text.contains(from) {
+        return Err(Error::new(format!("{} has no {from} to change", file.display())));
+    }
+    std::fs::write(file, text.replace(from, to)).context(file.display())
+}
+
+fn load(addr: SocketAddr) -> Load {
+    let request = format!("GET /kept HTTP/1.1\r\nHost: {addr}\r\n\r\n");
+    let (talk, pace) = (Talk::Http { request }, Pace::Open(KEPT_PER_S));
+    Load { addr, tls: None, connections: KEPT, pipeline: 1, talk, pace }
+}
+
+fn plan(addr: SocketAddr) -> Plan {
+    let request = Arc::new(move |_| Request::get(addr, "/new", ""));
+    let errands = vec![Errand { name: "visit", share: 1.0, request, manner: Manner::Usual }];
+    Plan { addr, per_second: VISITORS, patience: Duration::from_secs(5), errands }
+}
