@@ -41,6 +41,8 @@ const CLIENTS: Environment = Environment {
         "celery>=5.6,<5.7",
         "packaging", // kombu's transport imports it and does not say so
         "requests>=2.32,<3",
+        "websockets>=15,<16",
+        "wsproto>=1.2,<2",
         "gunicorn>=23,<28",
     ],
 };
