@@ -117,6 +117,20 @@ fn what_the_shipped_configuration_calls_defaults_are_the_defaults() {
     }
 }
 
+/// As far as they have a value; what is absent by default is not printed.
+#[test]
+fn every_setting_stands_in_the_shipped_configuration() {
+    let written = fs::read_to_string(SHIPPED).expect("the configuration is shipped");
+    let written: Vec<_> = written.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).collect();
+    let effective = accepted(&shipped(turned_on), &[]);
+    let keys = effective
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(key, _)| key.trim_matches(['{', ' ']));
+    let missing: Vec<_> = keys.filter(|key| !written.contains(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn the_environment_alone_is_enough() {
     let site = Site::new("")
@@ -138,8 +152,8 @@ fn the_environment_alone_is_enough() {
 fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
     let section = Site::new(&format!("{LEAST}[timeouts]\nrespones = \"5s\"\n"));
     refused(&section, &["http-lb.toml:4: unknown key `timeouts.respones`: did you mean `response`?"]);
-    let element = Site::new(&format!("{LEAST}[clusters.queue]\nmx = 5\n"));
-    refused(&element, &["http-lb.toml:4: unknown key `clusters[0].queue.mx`: did you mean `max`?"]);
+    let element = Site::new(&format!("{LEAST}[clusters.queue]\ntimout = \"5s\"\n"));
+    refused(&element, &["unknown key `clusters[0].queue.timout`: did you mean `timeout`?"]);
     let variable = Site::new(LEAST).with_variable("HTTP_LB_LIMITS__BODDY", "5MiB");
     refused(&variable, &["environment variable HTTP_LB_LIMITS__BODDY: unknown key `limits.boddy`"]);
 }

@@ -63,8 +63,16 @@ fn cluster(config: &Config, index: usize, cluster: &Cluster) -> Checked {
     ensure(!twice, key("name"), format!("{:?} stands there twice", cluster.name))?;
     let text = format!("{:?} has no replicas; write upstreams = [\"host:8000\"]", cluster.name);
     ensure(!cluster.upstreams.is_empty(), key("upstreams"), text)?;
+    for class in cluster.queue.max_of_class.keys() {
+        let place = config.class_names().iter().position(|name| name == class);
+        known(place, key("queue.max_of_class"), class, "[[classes]]")?;
+    }
+    ensure(cluster.queue.low_share_percent <= 100, key("queue.low_share_percent"), "is 0 to 100")?;
+    ensure(cluster.panic_below <= 100, key("panic_below"), "is 0 to 100")?;
     if let Some(check) = &cluster.check {
         ensure(is_path(&check.path), key("check.path"), "is no path; it begins with a slash")?;
+        ensure(is_token(&check.method), key("check.method"), "is a word such as \"GET\"")?;
+        ensure(is_value(&check.host), key("check.host"), "has a control byte or a letter beyond ASCII")?;
         ensure(check.rise > 0 && check.fall > 0, key("check"), "rise and fall are 1 or more")?;
         ensure(!check.interval.is_zero(), key("check.interval"), "would never pause; write 100ms or more")?;
         let expected = check.expect.iter().all(|status| (100..=599).contains(status));
