@@ -66,7 +66,7 @@ fn fields() -> impl Strategy<Value = Vec<u8>> {
 fn chunked() -> impl Strategy<Value = Vec<u8>> {
     (vec(vec(any::<u8>(), 0..40), 0..5), vec("[a-z]{1,5}", 0..3)).prop_map(|(chunks, names)| {
         let (mut body, mut trailers) = (Vec::new(), Fields::new());
-        names.iter().for_each(|name| trailers.push(name.as_bytes(), b"value").unwrap());
+        names.iter().for_each(|name| trailers.push(name.as_bytes(), b"value").expect("a field"));
         chunks.iter().for_each(|chunk| put_chunk(&mut body, chunk));
         put_last_chunk(&mut body, Some(&trailers));
         body

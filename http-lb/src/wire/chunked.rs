@@ -187,7 +187,7 @@ impl ChunkedDecoder {
 /// Whether a field has no place in trailers: those for framing, routing, authentication, and what changes how the body
 /// is read (RFC 9110 section 6.5.1).
 fn is_forbidden(name: &[u8]) -> bool {
-    let name = Name::of(&name.to_ascii_lowercase());
+    let name = Name::of_any_case(name);
     name.is_hop_by_hop()
         || matches!(
             name,

@@ -62,8 +62,8 @@ pub(super) struct Wishes {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
-    /// It names fields that are meant for us alone.
-    pub(super) nominates: bool,
+    /// So many fields are named that are meant for us alone.
+    pub(super) nominated: u8,
     /// Among them one that isn't ours to drop: to lose it would change what the message means.
     pub(super) nominates_known: bool,
 }
@@ -78,23 +78,30 @@ impl Wishes {
     }
 }
 
-pub(super) fn wishes(head: &Head) -> Wishes {
+/// How many fields a Connection may name: each is looked for again with each field that is passed on.
+const NOMINATIONS: u8 = 16;
+
+pub(super) fn wishes(head: &Head) -> Result<Wishes, Malformed> {
     let mut wishes = Wishes::default();
     for option in head.all(Name::Connection).flat_map(list) {
         match option.len() {
             5 if option.eq_ignore_ascii_case(b"close") => wishes.close = true,
             7 if option.eq_ignore_ascii_case(b"upgrade") => wishes.upgrade = true,
             10 if option.eq_ignore_ascii_case(b"keep-alive") => wishes.keep_alive = true,
-            _ => wishes.nominate(option),
+            _ => wishes.nominate(option)?,
         }
     }
-    wishes
+    Ok(wishes)
 }
 
 impl Wishes {
-    fn nominate(&mut self, option: &[u8]) {
-        let known = Name::of(&option.to_ascii_lowercase());
-        self.nominates = true;
+    fn nominate(&mut self, option: &[u8]) -> Result<(), Malformed> {
+        let known = Name::of_any_case(option);
+        self.nominated += 1;
         self.nominates_known |= known != Name::Other && !known.is_hop_by_hop();
+        if self.nominated > NOMINATIONS {
+            return Err(Malformed::bad("Connection names too many fields"));
+        }
+        Ok(())
     }
 }

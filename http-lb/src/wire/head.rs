@@ -16,6 +16,9 @@ use super::text::{lower_token, trim_end, trim_start};
 /// How much is copied in one go: a usual head, and of a body behind it not much.
 const BLOCK: usize = 2048;
 
+/// How much room is kept for the next head: one large request must not cost its connection that much for ever.
+const KEPT: usize = 8192;
+
 /// What a head may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
@@ -117,6 +120,9 @@ impl Default for Head {
 
 impl Head {
     pub(super) fn clear(&mut self) {
+        if self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
+        }
         self.bytes.clear();
         self.entries.clear();
         self.first = [0; name::COUNT];
@@ -126,6 +132,17 @@ impl Head {
     /// Whether no byte came yet.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// How many bytes there is room for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Whether nothing came yet but the empty line that is skipped.
+    pub(super) fn is_blank(&self) -> bool {
+        self.stage != Stage::Fields && self.bytes.len() == self.line
     }
 
     /// Whether the first line is whole.
@@ -352,11 +369,10 @@ impl Head {
 /// Makes the name at the front of a line lower case; gives its length.
 #[inline]
 fn lower_name(line: &mut [u8]) -> usize {
-    let letters = lower_letters(line);
-    match line.get(letters) {
-        Some(b':') => letters,
+    match lower_letters(line) {
+        (letters, Some(b':')) => letters,
         // What is rarer than letters and hyphens, or near the line's end.
-        _ => letters + lower_token(&mut line[letters..]),
+        (letters, _) => letters + lower_token(&mut line[letters..]),
     }
 }
 

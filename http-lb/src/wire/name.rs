@@ -3,6 +3,9 @@
 /// Slots of the hash table: a power of two, about three times the names.
 const SLOTS: usize = 256;
 
+/// No name that we know is longer.
+const LONGEST: usize = 32;
+
 /// By which length, first, middle and last letter are multiplied: found by trying, so that few names share a slot.
 const FACTORS: [usize; 4] = [45, 70, 114, 47];
 
@@ -146,6 +149,15 @@ impl Name {
         }
     }
 
+    /// The name that these bytes spell in whatever case.
+    pub fn of_any_case(text: &[u8]) -> Self {
+        let mut lower = [0; LONGEST];
+        let Some(lower) = lower.get_mut(..text.len()) else { return Self::Other };
+        lower.copy_from_slice(text);
+        lower.make_ascii_lowercase();
+        Self::of(lower)
+    }
+
     /// How it is spelled, lower case; nothing for [`Name::Other`].
     #[inline]
     pub fn text(self) -> &'static str {
@@ -179,6 +191,7 @@ mod tests {
     fn each_name_is_found_by_its_text() {
         for name in ALL {
             assert_eq!(Name::of(name.text().as_bytes()), *name);
+            assert_eq!(Name::of_any_case(name.text().to_uppercase().as_bytes()), *name);
         }
     }
 
@@ -186,6 +199,9 @@ mod tests {
     fn whatever_is_nearly_a_name_is_another() {
         for text in ["", "x", "hosts", "hos", "hast", "Host", "content-lengtH", "content_length", "cookie "] {
             assert_eq!(Name::of(text.as_bytes()), Name::Other, "{text}");
+        }
+        for text in ["", "x", "content_length", &"a".repeat(33)] {
+            assert_eq!(Name::of_any_case(text.as_bytes()), Name::Other, "{text}");
         }
     }
 

@@ -117,10 +117,10 @@ impl RequestHead {
 
     /// Whether nothing of a request came yet: a client that leaves now leaves in peace.
     pub fn is_idle(&self) -> bool {
-        self.head.is_empty()
+        self.head.is_blank()
     }
 
-    /// What was read so far, of a head that is not whole or was refused: its first line, for the log, if that is whole.
+    /// Whether the first line is whole, so that the log can tell it of a head that isn't, or was refused.
     pub fn is_started(&self) -> bool {
         self.head.is_started()
     }
@@ -250,7 +250,7 @@ impl RequestHead {
         if self.means.version == Version::Http2 {
             return Err(Malformed::bad("Connection in HTTP/2"));
         }
-        self.means.wishes = wishes(&self.head);
+        self.means.wishes = wishes(&self.head)?;
         if self.means.wishes.nominates_known {
             return Err(Malformed::bad("Connection names a field that is not its own"));
         }
@@ -358,7 +358,7 @@ impl RequestHead {
     /// Whether Connection names the field of this (lower-case) name, so that it is not to be passed on.
     #[inline]
     pub fn nominates(&self, name: &[u8]) -> bool {
-        self.means.wishes.nominates
+        self.means.wishes.nominated > 0
             && self.head.all(Name::Connection).flat_map(list).any(|option| option.eq_ignore_ascii_case(name))
     }
 

@@ -90,7 +90,7 @@ impl ResponseHead {
     fn conclude(&mut self, request: Method) -> Result<(), Malformed> {
         let Self { head, means } = self;
         let declared = declared(head, means.version)?;
-        means.wishes = wishes(head);
+        means.wishes = wishes(head)?;
         means.length = match declared {
             Declared::Length(length) => Some(length),
             Declared::Nothing | Declared::Chunked => None,
@@ -143,7 +143,7 @@ impl ResponseHead {
     /// Whether Connection names the field of this (lower-case) name, so that it is not to be passed on.
     #[inline]
     pub fn nominates(&self, name: &[u8]) -> bool {
-        self.means.wishes.nominates
+        self.means.wishes.nominated > 0
             && self.head.all(Name::Connection).flat_map(list).any(|option| option.eq_ignore_ascii_case(name))
     }
 

@@ -106,10 +106,10 @@ pub(super) fn find_target_end(text: &[u8]) -> Option<usize> {
     find(text, ends_target)
 }
 
-/// Makes letters and hyphens at the front lower case; gives how many there are, which may be fewer than eight from the
-/// text's end although more follow.
+/// Makes letters and hyphens at the front lower case; gives how many there are, and which byte ends them: none if the
+/// text's end is fewer than eight bytes away, where more may follow.
 #[inline]
-pub(super) fn lower_letters(text: &mut [u8]) -> usize {
+pub(super) fn lower_letters(text: &mut [u8]) -> (usize, Option<u8>) {
     let (words, _) = text.as_chunks_mut();
     for (index, bytes) in words.iter_mut().enumerate() {
         let word = u64::from_le_bytes(*bytes);
@@ -119,10 +119,12 @@ pub(super) fn lower_letters(text: &mut [u8]) -> usize {
         let before = others.wrapping_sub(1) & !others;
         *bytes = (word | (letters & before) >> 2).to_le_bytes();
         if others != 0 {
-            return index * 8 + lowest(others);
+            let at = lowest(others);
+            // Out of the word at hand: the text has just been written, and would have to be waited for.
+            return (index * 8 + at, Some((word >> (at * 8)) as u8));
         }
     }
-    words.len() * 8
+    (words.len() * 8, None)
 }
 
 #[cfg(test)]
@@ -166,14 +168,15 @@ mod tests {
             for at in 0..16 {
                 let mut text = *b"Aa-ZzMmNAa-ZzMmN";
                 text[at] = byte;
-                let len = lower_letters(&mut text);
-                assert_eq!(len, if plain { 16 } else { at }, "{byte:#x} at {at}");
+                let (len, end) = lower_letters(&mut text);
+                let expected = if plain { (16, None) } else { (at, Some(byte)) };
+                assert_eq!((len, end), expected, "{byte:#x} at {at}");
                 let mut expected = *b"aa-zzmmnaa-zzmmn";
                 expected[at] = byte.to_ascii_lowercase();
                 assert_eq!(text[..len], expected[..len]);
                 assert_eq!(text[(at + 1).max(len)..], b"Aa-ZzMmNAa-ZzMmN"[(at + 1).max(len)..], "left alone");
             }
         }
-        assert_eq!(lower_letters(&mut b"Host".to_owned()), 0, "too short for a word");
+        assert_eq!(lower_letters(&mut b"Host".to_owned()), (0, None), "too short for a word");
     }
 }

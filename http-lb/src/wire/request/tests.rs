@@ -187,6 +187,32 @@ fn one_head_serves_many_requests() {
     assert_eq!((head.known(Name::Cookie), head.method(), head.keep_alive()), (None, Method::Put, false));
 }
 
+#[test]
+fn a_large_head_leaves_no_large_room_behind() {
+    let mut head = RequestHead::new();
+    let text =
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", format!("X: {}\r\n", "a".repeat(8000)).repeat(3));
+    assert_eq!(head.feed(text.as_bytes(), &HeadLimits::default()), Ok(Some(text.len())));
+    head.clear();
+    assert!(head.head.room() <= 8192);
+}
+
+#[test]
+fn an_empty_line_is_not_yet_a_request() {
+    let mut head = RequestHead::new();
+    for (piece, idle) in [("", true), ("\r", false), ("\n", true), ("G", false)] {
+        assert_eq!(head.feed(piece.as_bytes(), &HeadLimits::default()), Ok(None));
+        assert_eq!(head.is_idle(), idle, "{piece:?}");
+    }
+}
+
+#[test]
+fn few_fields_may_be_named_by_connection() {
+    let many = |count| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {}\r\n\r\n", "x,".repeat(count));
+    assert!(parse(&many(16)).is_ok());
+    assert_eq!(refused(&many(17)).what, "Connection names too many fields");
+}
+
 const LIMITS: HeadLimits = HeadLimits { line: 40, total: 100, fields: 3 };
 
 /// How a head of this request line, these fields and nothing else is refused.
