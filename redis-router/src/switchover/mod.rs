@@ -46,9 +46,6 @@ struct Deadlines {
 
 const DEADLINES: Deadlines = Deadlines { catch_up: Duration::from_secs(3), promote: Duration::from_secs(10) };
 
-/// How long after the publication the workers certainly know of it: the barrier must not fall before.
-const SPREAD: Duration = Duration::from_millis(10);
-
 /// How long the old master stays paused for those who have not heard of the new one, at most.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
@@ -279,8 +276,7 @@ impl<'a> Stage<'a> {
 
 /// The barrier falls once every worker knows where to go.
 async fn lower(raised: Raised, report: Report, began: Instant) -> Report {
-    sleep(SPREAD).await;
-    drop(raised);
+    raised.lower().await;
     Report { held_ms: millis(began), ..report }
 }
 

@@ -1,8 +1,14 @@
-//! The barrier of a planned failover: while it is raised, no write is sent to the master. Kind: driver.
+//! The barrier before a failover that is known to come: while it is raised, no write is sent to the master.
+//! Kind: driver.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// How long after a publication the workers certainly know of it: the barrier must not fall before.
+const SPREAD: Duration = Duration::from_millis(10);
 
 /// Whether writes wait, for all workers. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +38,13 @@ impl Barrier {
 #[derive(Debug)]
 pub struct Raised {
     barrier: Barrier,
+}
+
+impl Raised {
+    /// Lowers the barrier once every worker knows where to go.
+    pub async fn lower(self) {
+        sleep(SPREAD).await;
+    }
 }
 
 impl Drop for Raised {

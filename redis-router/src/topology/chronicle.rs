@@ -178,7 +178,15 @@ mod tests {
         let reign = |node: &str| Reign { node: node.into(), epoch: 3 };
         let master = node.map_or(Decision::Held(Held::OutOfSight), |node| Decision::Master(reign(node)));
         let suspect = node.is_none() || ground != Ground::Sentinel;
-        Verdict { master, anew: false, ground, standings: Vec::new(), suspect, alerts: Vec::new() }
+        Verdict {
+            master,
+            anew: false,
+            ground,
+            standings: Vec::new(),
+            suspect,
+            handing_over: false,
+            alerts: Vec::new(),
+        }
     }
 
     fn play(story: &[(u64, Option<&str>, Ground)]) -> Vec<Switch> {

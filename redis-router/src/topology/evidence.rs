@@ -16,6 +16,10 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 /// An answer that was on its way when an event came may be as old as this.
 const IN_FLIGHT: Duration = Duration::from_millis(200);
 
+/// From the choice of a candidate (`+selected-slave`) a Sentinel takes one or two of its turns of 50 to 100 ms to promote it.
+/// One that takes longer than this is not waited for: most likely the candidate can't be reached.
+pub(super) const PROMOTION: Duration = Duration::from_secs(1);
+
 /// What lies before the judge.
 pub(super) struct Court<'a> {
     pub(super) sentinels: &'a [SentinelView],
@@ -102,6 +106,14 @@ impl<'a> Court<'a> {
         self.testimonies().any(|(sentinel, said)| {
             let later = *sentinel == candidacy.leader && said.at >= since;
             later && said.failover.is_none() && said.epoch < candidacy.epoch
+        })
+    }
+
+    /// Whether another node than the master is about to be promoted, as of a newer epoch.
+    pub(super) fn is_handing_over(&self, master: &Reign) -> bool {
+        self.failover().is_some_and(|candidacy| {
+            let other = self.true_name(&candidacy.node) != master.node;
+            other && candidacy.epoch > master.epoch && self.now.saturating_sub(candidacy.since) <= PROMOTION
         })
     }
 

@@ -66,9 +66,9 @@ impl Handle {
         locked(&shared.snapshot).to_json(&shared.settings.master, shared.born.elapsed())
     }
 
-    /// The barrier of planned failovers of this master.
+    /// The barrier before failovers of this master that are known to come.
     pub fn barrier(&self) -> Barrier {
-        self.shared.barrier.clone()
+        self.shared.barrier().clone()
     }
 
     /// The name by which the Sentinels know the master.
@@ -114,6 +114,10 @@ impl Handle {
 }
 
 impl Shared {
+    pub(super) fn barrier(&self) -> &Barrier {
+        &self.barrier
+    }
+
     pub(super) fn new(settings: Arc<Settings>, publisher: Arc<Publisher>) -> Self {
         Self {
             settings,

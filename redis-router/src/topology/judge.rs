@@ -45,7 +45,8 @@ pub fn judge(
     let suspect =
         matches!(master, Decision::Held(_)) || ground != Ground::Sentinel || court.is_failing_over();
     let anew = matches!(master, Decision::Master(_)) && std::mem::take(&mut memory.turned);
-    (Verdict { master, anew, ground, standings, suspect, alerts }, memory)
+    let handing_over = matches!(&master, Decision::Master(reign) if court.is_handing_over(reign));
+    (Verdict { master, anew, ground, standings, suspect, handing_over, alerts }, memory)
 }
 
 /// A judgement in the making: the evidence, and the memory as it will be afterwards.

@@ -89,6 +89,11 @@ pub struct Verdict {
     pub standings: Vec<(NodeKey, Standing)>,
     /// Whether everybody should be looked at in quick succession.
     pub suspect: bool,
+    /// Whether a Sentinel is about to promote another node, so that what the master still takes would be lost: new
+    /// writes wait, for [`PROMOTION`] at most.
+    ///
+    /// [`PROMOTION`]: super::evidence::PROMOTION
+    pub handing_over: bool,
     /// What a person should know about.
     pub alerts: Vec<Alert>,
 }

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
+use super::barrier::Raised;
 use super::chronicle::{Chronicle, Record};
 use super::control::Fault;
 use super::council::Council;
@@ -65,6 +66,8 @@ pub struct Watcher {
     yardstick: Yardstick,
     memory: Memory,
     verdict: Option<Verdict>,
+    /// Writes wait for a promotion that is about to come.
+    raised: Option<Raised>,
     chronicle: Chronicle,
     gauges: Gauges,
     refused: Option<String>,
@@ -103,6 +106,7 @@ impl Watcher {
             tracker: Tracker::default(),
             yardstick: Yardstick::default(),
             verdict: None,
+            raised: None,
             chronicle: Chronicle::default(),
             refused: None,
             suspect: watch::Sender::new(true),
@@ -293,6 +297,7 @@ impl Watcher {
         self.tracker.settle(&self.memory, now);
         self.announce(&verdict);
         self.apply(&verdict);
+        self.brace(&verdict);
         let record = Record {
             verdict: &verdict,
             memory: &self.memory,
@@ -385,6 +390,18 @@ impl Watcher {
             error!(error = %text, "the topology is not published");
         }
         self.refused = refused;
+    }
+
+    /// Holds writes back that a master would take along when it is replaced in a moment. Where somebody else has raised
+    /// the barrier, that does it.
+    fn brace(&mut self, verdict: &Verdict) {
+        if verdict.handing_over {
+            if self.raised.is_none() {
+                self.raised = self.shared.barrier().raise();
+            }
+        } else if let Some(raised) = self.raised.take() {
+            tasks::spawn("barrier", raised.lower());
+        }
     }
 
     /// Who is watched closely from now on.

@@ -67,6 +67,11 @@ impl Router {
         }
     }
 
+    /// Whether writes wait for a promotion.
+    pub(super) fn braces(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.handing_over)
+    }
+
     pub(super) fn master(&self) -> Option<usize> {
         let reign = self.verdict.as_ref()?.reign()?;
         self.nodes.iter().position(|node| node.key == reign.node)

@@ -102,6 +102,33 @@ fn a_promotion_is_published_in_the_moment_in_which_it_is_seen() {
 }
 
 #[test]
+fn writes_wait_from_the_choice_of_a_candidate_until_it_is_promoted() {
+    let mut scene = Scene::reigning(3);
+    scene.world.force_failover(0);
+    let mut braced = false;
+    while !(1..3).any(|node| scene.is_promoted(node)) {
+        braced = scene.router.braces();
+        scene.step();
+    }
+    assert!(braced, "before the promotion");
+    assert!(!scene.router.braces(), "it is over with the promotion");
+}
+
+#[test]
+fn writes_wait_no_longer_than_a_second_for_a_candidate_that_is_not_promoted() {
+    let mut scene = Scene::reigning(3);
+    scene.world.force_failover(0);
+    while !scene.router.braces() {
+        scene.step();
+    }
+    scene.world.nodes[1].frozen = true;
+    scene.world.nodes[2].frozen = true;
+    scene.seconds(2);
+    scene.expect(Ok(0));
+    assert!(!scene.router.braces());
+}
+
+#[test]
 fn without_events_the_switch_comes_with_the_leaders_answer_and_not_with_its_last_event() {
     let mut scene = Scene::reigning(3);
     scene.world.force_failover(0);
