@@ -49,12 +49,19 @@ impl Counter {
 pub(super) struct Queue {
     /// The items from the oldest on, and whether it is sure that they are there.
     items: VecDeque<(i64, bool)>,
+    /// So many of them were there when the pop under way was sent.
+    asked: usize,
 }
 
 impl Queue {
     /// An item was pushed; `sure` if that was acknowledged.
     pub(super) fn pushed(&mut self, item: i64, sure: bool) {
         self.items.push_back((item, sure));
+    }
+
+    /// A pop is sent. What is pushed from now on may come too late for it, whenever its answer comes.
+    pub(super) fn asked(&mut self) {
+        self.asked = self.items.len();
     }
 
     /// A pop may have taken the oldest item along.
@@ -64,9 +71,10 @@ impl Queue {
         }
     }
 
-    /// A pop waited in vain: whatever was there is gone.
+    /// A pop waited in vain: whatever was there before it is gone.
     pub(super) fn empty(&mut self) -> Proof {
-        let vanished = self.items.drain(..).filter(|(_, sure)| *sure).count();
+        let there = self.asked.min(self.items.len());
+        let vanished = self.items.drain(..there).filter(|(_, sure)| *sure).count();
         Proof { vanished: vanished as u64, impossible: false }
     }
 
@@ -134,6 +142,9 @@ mod tests {
         queue.unknown_pop();
         assert_eq!(queue.popped(3), gone(0));
         queue.pushed(4, true);
+        queue.asked();
+        queue.pushed(5, true);
         assert_eq!(queue.empty(), gone(1));
+        assert_eq!(queue.popped(5), gone(0), "it came too late for the pop");
     }
 }

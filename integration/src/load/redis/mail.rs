@@ -20,6 +20,7 @@ pub(super) async fn run(mut client: Client) -> ClientLog {
         let Some(mut waiting) = ready(&mut client, waiter.take()).await else { return client.log };
         let Some(mut posting) = ready(&mut client, poster.take()).await else { return client.log };
         let sent = Instant::now();
+        queue.asked();
         client.send(&mut waiting, &[&["BRPOP", &key, POP_SECONDS]]).await;
         tokio::time::sleep(POSTED_AFTER).await;
         let item = client.shared.new_id();

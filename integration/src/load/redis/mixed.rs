@@ -120,6 +120,7 @@ impl Mixed {
         let (key, item) = (self.client.own_key("q"), self.client.shared.new_id());
         push(&mut self.client, connection, &mut self.queue, &key, item).await?;
         let sent = Instant::now();
+        self.queue.asked();
         let [reply] = self.client.exchange(connection, [&["BRPOP", &key, POP_SECONDS]]).await;
         popped(&mut self.client, &mut self.queue, &key, sent, &reply);
         reply.alive()
