@@ -207,6 +207,7 @@ fn edge(config: &Config) -> Checked {
         ensure(limit.max_keys > 0, key("max_keys"), "nobody could be remembered; write 1 or more")
     })?;
     let compression = &config.compression;
+    ensure(compression.algorithms.len() <= 3, "compression.algorithms", "one of them stands there twice")?;
     ensure((1..=9).contains(&compression.gzip_level), "compression.gzip_level", "is 1 to 9")?;
     ensure(compression.brotli_level <= 11, "compression.brotli_level", "is 0 to 11")?;
     ensure((1..=19).contains(&compression.zstd_level), "compression.zstd_level", "is 1 to 19")?;

@@ -20,6 +20,8 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 const MOST_REMEMBERED: usize = 1024;
 /// How many are verified at once, over all workers.
 const AT_ONCE: usize = 2;
+/// How many may wait for that; beyond, a guess is wrong unseen.
+const WAITING: usize = 64;
 /// What is verified for a name that nobody has, so that it takes as long.
 const NOBODY: &str = "$2y$10$abcdefghijklmnopqrstuuFLZFfZ4eGqX3e9bH4mP7q1yqL3tqK5e";
 
@@ -30,6 +32,7 @@ pub struct Auth {
     challenge: Box<[u8]>,
     key: [u8; 32],
     remembered: Mutex<HashMap<[u8; 32], Instant>>,
+    waiting: Semaphore,
     verifying: Semaphore,
 }
 
@@ -41,6 +44,7 @@ impl Auth {
             challenge: format!("Basic realm=\"{realm}\", charset=\"UTF-8\"").into_bytes().into(),
             key,
             remembered: Mutex::default(),
+            waiting: Semaphore::new(WAITING),
             verifying: Semaphore::new(AT_ONCE),
         }
     }
@@ -66,6 +70,7 @@ impl Auth {
     }
 
     async fn verify(&self, name: &str, password: String) -> bool {
+        let Ok(_place) = self.waiting.try_acquire() else { return false };
         let Ok(_turn) = self.verifying.acquire().await else { return false };
         let known = self.users.get(name);
         let hash = known.map_or(NOBODY, String::as_str).to_owned();
@@ -132,6 +137,15 @@ mod tests {
         check(&auth, "bob:right", false);
         check(&auth, "ann", false);
         assert_eq!(auth.remembered.lock().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_crowd_that_guesses_is_not_waited_for() {
+        let auth = auth();
+        let crowd = auth.waiting.try_acquire_many(WAITING as u32).unwrap();
+        check(&auth, "ann:right", false);
+        drop(crowd);
+        check(&auth, "ann:right", true);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use flate2::write::GzEncoder;
 
 use crate::config::{Algorithm, Compression};
-use crate::wire::accept::best;
+use crate::wire::accept::weighted;
 use crate::wire::{Method, Name, RequestHead, ResponseHead};
 
 use super::forward::Coding;
@@ -69,11 +69,27 @@ impl Terms {
         }
     }
 
-    /// The client's favourite; ours where it has none. `identity` is always on offer, as the last.
+    /// The client's favourite; ours where it has none. In one walk through its list: `quality` of each coding would take
+    /// as many.
     fn agreed(&self, accept_encoding: Option<&[u8]>) -> Option<Algorithm> {
-        let names = self.offered.iter().map(|algorithm| algorithm.name()).chain(["identity"]);
-        let name = best(accept_encoding, names)?;
-        self.offered.iter().copied().find(|algorithm| algorithm.name() == name)
+        const UNNAMED: Option<u16> = None;
+        let (mut named, mut identity, mut any) = ([UNNAMED; 3], None, None);
+        for (name, weight) in weighted(accept_encoding?) {
+            let name = name.strip_prefix(b"x-").unwrap_or(name);
+            let place =
+                self.offered.iter().position(|known| name.eq_ignore_ascii_case(known.name().as_bytes()));
+            let slot = match place {
+                Some(place) => named.get_mut(place),
+                None if name == b"*" => Some(&mut any),
+                None if name.eq_ignore_ascii_case(b"identity") => Some(&mut identity),
+                None => None,
+            };
+            slot.into_iter().for_each(|slot| *slot = (*slot).max(Some(weight)));
+        }
+        let weights =
+            self.offered.iter().zip(named).map(|(known, weight)| (*known, weight.or(any).unwrap_or(0)));
+        let best = weights.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+        (best.1 > 0 && best.1 >= identity.unwrap_or(0)).then_some(best.0)
     }
 
     fn is_fit(&self, answer: &ResponseHead) -> bool {

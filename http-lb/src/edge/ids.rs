@@ -11,6 +11,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 pub struct RequestId {
     bytes: [u8; LONGEST],
     len: u8,
+    /// The random bits of a new one.
+    random: Option<u128>,
 }
 
 impl RequestId {
@@ -18,7 +20,7 @@ impl RequestId {
     pub fn new(random: u128) -> Self {
         let mut bytes = [0; LONGEST];
         hex(&random.to_be_bytes(), &mut bytes);
-        Self { bytes, len: 32 }
+        Self { bytes, len: 32, random: Some(random) }
     }
 
     /// The one that was given, if it looks like one.
@@ -29,7 +31,7 @@ impl RequestId {
         }
         let mut bytes = [0; LONGEST];
         bytes[..text.len()].copy_from_slice(text);
-        Some(Self { bytes, len: u8::try_from(text.len()).ok()? })
+        Some(Self { bytes, len: u8::try_from(text.len()).ok()?, random: None })
     }
 
     /// The id.
@@ -39,13 +41,13 @@ impl RequestId {
 
     /// Its first 32 digits as a number, if it is hexadecimal as ours are; else one that is made of its bytes.
     pub fn number(&self) -> u128 {
+        self.random.unwrap_or_else(|| self.number_of_text())
+    }
+
+    fn number_of_text(&self) -> u128 {
         let digits = self.as_str().get(..32).and_then(|digits| u128::from_str_radix(digits, 16).ok());
-        let mixed = || {
-            self.as_bytes()
-                .iter()
-                .fold(1_u128, |sum, byte| sum.wrapping_mul(0x0100_0000_01b3) ^ u128::from(*byte))
-        };
-        digits.unwrap_or_else(mixed)
+        let mix = |sum: u128, byte: &u8| sum.wrapping_mul(0x0100_0000_01b3) ^ u128::from(*byte);
+        digits.unwrap_or_else(|| self.as_bytes().iter().fold(1, mix))
     }
 
     /// The id; only ASCII is ever taken.

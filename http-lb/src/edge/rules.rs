@@ -1,6 +1,7 @@
 //! Changes to header fields, with a few things about the request in their values. Kind: pure.
 
 use std::io::Write;
+use std::net::IpAddr;
 
 use crate::config::HeaderRules;
 use crate::wire::RequestHead;
@@ -126,6 +127,55 @@ pub(super) fn scheme(origin: &Origin) -> &'static [u8] {
     if origin.https { b"https" } else { b"http" }
 }
 
+/// Most addresses are of four bytes, and are written without the machinery of `fmt`.
 pub(super) fn write_ip(out: &mut Vec<u8>, origin: &Origin) {
-    write!(out, "{}", origin.ip).expect("a vector takes all that is written");
+    let IpAddr::V4(ip) = origin.ip else {
+        write!(out, "{}", origin.ip).expect("a vector takes all that is written");
+        return;
+    };
+    for (at, byte) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        write_decimal(out, u64::from(byte));
+    }
+}
+
+/// Writes a number.
+pub(super) fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 7, 10, 255, 8080, u64::MAX] {
+            let mut out = Vec::new();
+            write_decimal(&mut out, number);
+            assert_eq!(out, number.to_string().into_bytes());
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_they_are_read() {
+        for ip in ["192.0.2.1", "0.0.0.0", "255.255.255.255", "2001:db8::1"] {
+            let origin = Origin { ip: ip.parse().unwrap(), https: false, port: 80, trusted: false };
+            let mut out = Vec::new();
+            write_ip(&mut out, &origin);
+            assert_eq!(out, ip.as_bytes());
+        }
+    }
 }
