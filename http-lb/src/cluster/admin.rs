@@ -35,13 +35,16 @@ pub(super) fn register(clusters: &Arc<Clusters>, context: &Context) {
     let known = clusters.clone();
     context.routes.act("/replica", LONGEST, move |query| {
         let known = known.clone();
-        Box::pin(async move {
-            match Order::read(&known, &query) {
-                Ok(order) => order.carry_out().await,
-                Err(reply) => reply,
-            }
-        })
+        Box::pin(async move { act(&known, &query).await })
     });
+}
+
+/// Does what an operator wants, and tells how the replica stands then.
+pub(super) async fn act(clusters: &Clusters, query: &Query) -> Reply {
+    match Order::read(clusters, query) {
+        Ok(order) => order.carry_out().await,
+        Err(reply) => reply,
+    }
 }
 
 /// What an operator wants of a replica.

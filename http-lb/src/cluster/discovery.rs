@@ -87,7 +87,7 @@ impl Names {
                     Duration::ZERO
                 }
             };
-            sleep(wait.min(self.settings.interval).max(FLOOR)).await;
+            sleep(wait.max(FLOOR).min(self.settings.interval)).await;
         }
     }
 
@@ -132,3 +132,6 @@ impl Names {
         Ok((records, until))
     }
 }
+
+#[cfg(test)]
+mod tests;

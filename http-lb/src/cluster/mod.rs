@@ -91,3 +91,6 @@ impl Clusters {
         self.all.load_full()
     }
 }
+
+#[cfg(test)]
+mod tests;

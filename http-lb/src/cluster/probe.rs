@@ -156,3 +156,108 @@ impl Answer {
         self.body.extend_from_slice(&piece[..piece.len().min(room)]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+
+    const LONG: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+
+    /// Takes one request and answers in two pieces; gives what it heard.
+    async fn answer(stream: impl Into<Stream>, text: &str) -> String {
+        let (mut stream, mut heard) = (stream.into(), Vec::new());
+        while !heard.ends_with(b"\r\n\r\n") && stream.read_buf(&mut heard).await.unwrap() > 0 {}
+        let (one, other) = text.split_at(text.len() / 2);
+        for piece in [one, other] {
+            stream.write_all(piece.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        String::from_utf8(heard).unwrap()
+    }
+
+    async fn probed(check: Check, text: &str) -> (Result<(), String>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().into();
+        let probe = HttpProbe::new(check, None, SocketOptions::default());
+        let server = async { answer(listener.accept().await.unwrap().0, text).await };
+        tokio::join!(probe.check(&addr), server)
+    }
+
+    async fn check(text: &str, contains: Option<&str>, expected: Result<(), &str>) {
+        let contains = contains.map(str::to_owned);
+        let (result, _) = probed(Check { contains, expect: vec![200, 204], ..Check::default() }, text).await;
+        assert_eq!(result.as_ref().map_err(String::as_str).copied(), expected, "{text:?}");
+    }
+
+    #[tokio::test]
+    async fn statuses_decide() {
+        check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", None, Ok(())).await;
+        check("HTTP/1.1 204 No Content\r\n\r\n", None, Ok(())).await;
+        check("HTTP/1.0 200 OK\r\n\r\nold", None, Ok(())).await;
+        check("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", None, Ok(())).await;
+        check("HTTP/1.1 503 Busy\r\n\r\n", None, Err("it answered 503")).await;
+        check("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", None, Err("it answered 302")).await;
+        check("HTTP/1.1 200", None, Err("it closed without an answer")).await;
+        check("", None, Err("it closed without an answer")).await;
+    }
+
+    #[tokio::test]
+    async fn a_text_is_looked_for_where_it_is_wanted() {
+        let lacks = Err("its answer lacks the expected text");
+        check("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nall ok!", Some("ok"), Ok(())).await;
+        check("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad", Some("ok"), lacks).await;
+        check(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
+            Some("ok"),
+            Ok(()),
+        )
+        .await;
+        check("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", Some("ok"), lacks)
+            .await;
+        check("HTTP/1.1 200 OK\r\nX: ok\r\n\r\nbad", Some("ok"), lacks).await;
+        let long = format!("{LONG}{}ok", "x".repeat(MAX_BODY));
+        let (result, _) = probed(Check { contains: Some("ok".into()), ..Check::default() }, &long).await;
+        assert_eq!(result, lacks.map_err(str::to_owned), "beyond what is looked at");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_is_not_well() {
+        let (result, _) = probed(Check::default(), "SSH-2.0-OpenSSH\r\n").await;
+        assert!(result.is_err());
+    }
+
+    #[tokio::test]
+    async fn host_path_and_method_are_the_configured_ones() {
+        let asked = Check {
+            path: "/healthcheck/?full=1".into(),
+            host: "shop.example".into(),
+            method: "HEAD".into(),
+            ..Check::default()
+        };
+        let (result, heard) = probed(asked, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n").await;
+        assert_eq!(result, Ok(()));
+        assert!(heard.starts_with("HEAD /healthcheck/?full=1 HTTP/1.1\r\nHost: shop.example\r\n"), "{heard}");
+        assert!(heard.contains("\r\nConnection: close\r\n"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_and_a_mere_connection_will_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let addr = Addr::Unix(path);
+        let probe = HttpProbe::new(Check::default(), None, SocketOptions::default());
+        let server = async { answer(listener.accept().await.unwrap().0, "HTTP/1.1 200 OK\r\n\r\n").await };
+        assert_eq!(tokio::join!(probe.check(&addr), server).0, Ok(()));
+        let connect = Check { kind: CheckKind::Connect, timeout: Duration::from_secs(1), ..Check::default() };
+        let probe = HttpProbe::new(connect, None, SocketOptions::default());
+        assert_eq!(probe.check(&addr).await, Ok(()));
+        drop(listener);
+        assert!(probe.check(&addr).await.is_err());
+    }
+}

@@ -365,3 +365,6 @@ fn condition(endpoint: &Endpoint, slots: u32, now: std::time::Instant) -> Condit
     };
     Condition { standing, weight, slots }
 }
+
+#[cfg(test)]
+mod tests;
