@@ -11,13 +11,19 @@ use proxy_core::listener::{Accepted, Permit};
 use proxy_core::metrics::SessionMetrics;
 use proxy_core::net::{Peer, Stream};
 use proxy_core::proxy_protocol::{self, Policy};
-use proxy_core::session::Ending;
 use proxy_core::tls::ServerTls;
 use tokio::time::{Instant, timeout_at};
 
-use crate::session::desk::Desk;
+use crate::edge::Arrival;
 use crate::session::http1::{Ended, Http1};
-use crate::session::visit::Visit;
+use crate::session::watchdog::Watchdog;
+use crate::session::{Desk, Visit, exchange, http2};
+use crate::wire::RequestHead;
+
+/// How HTTP/2 is called in the TLS handshake (RFC 9113 section 3.2).
+pub const H2: &[u8] = b"h2";
+/// And HTTP/1.1 (RFC 7301 section 6).
+pub const HTTP11: &[u8] = b"http/1.1";
 
 /// What a listener gives to each of its sessions.
 pub struct Gate {
@@ -59,18 +65,36 @@ async fn converse(
         true => (stream, peer),
         false => Box::pin(come_in(desk, gate, stream, peer)).await?,
     };
-    let visit = Visit {
-        desk: desk.clone(),
-        peer,
-        local: stream.local().unwrap_or(Peer::Unix),
+    let arrival = Arrival {
+        peer: peer.ip(),
         tls: stream.is_tls(),
-        may_be_http2: gate.http2 && gate.tls.is_none(),
+        port: stream.local().ok().and_then(Peer::addr).map_or(0, |addr| addr.port()),
     };
+    if stream.alpn() == Some(H2) {
+        return Ok(Box::pin(speak_http2(desk, arrival, stream, Vec::new())).await);
+    }
+    let visit = Visit { desk: desk.clone(), arrival, may_be_http2: gate.http2 && gate.tls.is_none() };
     let session = Http1::new(Link::new(stream, &[]), desk.floor.seat(), visit);
     match session.serve().await {
         Ended::Closed(ending) => Ok(ending.label()),
-        Ended::Http2(_) => Ok(Ending::Finished.label()),
+        Ended::Http2(link) => {
+            let (stream, early) = link.into_stream();
+            Ok(Box::pin(speak_http2(desk, arrival, stream, early)).await)
+        }
     }
+}
+
+async fn speak_http2(desk: &Rc<Desk>, arrival: Arrival, stream: Stream, early: Vec<u8>) -> &'static str {
+    let visit = Rc::new(Visit { desk: desk.clone(), arrival, may_be_http2: true });
+    let answer = |head: RequestHead, mut client: http2::Exchange| {
+        let visit = visit.clone();
+        async move {
+            // What became of it is between the client and its stream: a connection outlives both.
+            exchange::serve(&mut client, &head, &visit, &mut Watchdog::default()).await;
+        }
+    };
+    let terms = desk.house().http2();
+    http2::serve(stream, early, terms, &desk.floor, answer).await.label()
 }
 
 impl Gate {

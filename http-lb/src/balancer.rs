@@ -10,24 +10,29 @@ use proxy_core::app::{Context, Service};
 use proxy_core::config::{Override, changed};
 use proxy_core::error::{Context as _, Error, Result, Side};
 use proxy_core::listener::{Accepted, Listener, ListenerConfig};
-use proxy_core::metrics::SessionMetrics;
+use proxy_core::metrics::{Registry, SessionMetrics};
 use proxy_core::proxy_protocol::Policy;
 use proxy_core::tasks;
+use proxy_core::tls::ServerTls;
 use proxy_core::upstream::topology::Topology;
 use proxy_core::worker::{Floor, Surroundings, Workers};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::accept::{self, Gate};
+use crate::accept::{self, Gate, H2, HTTP11};
+use crate::access_log::AccessLog;
 use crate::body::{Budget, Limits};
 use crate::cluster::Clusters;
 use crate::config::Config;
+use crate::edge::Edge;
+use crate::files::{Site, Terms};
 use crate::flags::Args;
+use crate::metrics::{self, Metrics};
 use crate::session::{Desk, House};
 
 /// What a client hears that is one too many.
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 5\r\nconnection: close\r\n\r\n";
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 5\r\n\
+    connection: close\r\n\r\n";
 
 /// How often idle connections to replicas are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -36,6 +41,11 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub struct Balancer {
     config: ArcSwap<Config>,
     houses: Arc<ArcSwap<House>>,
+    clusters: Arc<Clusters>,
+    registry: Registry,
+    metrics: Metrics,
+    log: AccessLog,
+    tls: [Option<Arc<ServerTls>>; 2],
     listeners: Vec<(Listener, Arc<Gate>)>,
     workers: Option<Arc<Workers<Job>>>,
 }
@@ -45,7 +55,7 @@ struct Job(Arc<Gate>, Accepted);
 
 impl Service for Balancer {
     const NAME: &'static str = env!("CARGO_PKG_NAME");
-    const ABOUT: &'static str = "HTTP load balancer in front of Pretix: buffers slow clients away from the workers, hands each \
+    const ABOUT: &'static str = "HTTP load balancer in front of Pretix: keeps slow clients away from the workers, hands each \
                                  worker one request at a time from one fair queue, serves the static files.";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     type Config = Config;
@@ -56,36 +66,54 @@ impl Service for Balancer {
     }
 
     async fn build(config: Arc<Config>, _: &Args, context: &Context) -> Result<Self> {
-        let budget = Budget::new(limits(&config));
+        let edge = Arc::new(Edge::load(&config, None)?);
         let clusters = Clusters::new(&config, context)?;
-        let house = House::new(config.clone(), clusters, budget);
-        let listeners = bind(&config, context)?;
+        let site = open_site(&config, &context.registry, None).await?;
+        let budget = Budget::new(limits(&config));
+        let tls = [encryption(&config, &[H2, HTTP11])?, encryption(&config, &[HTTP11])?];
+        let listeners = bind(&config, &tls, context)?;
+        let house = House::new(config.clone(), edge, site, &clusters, budget);
         Ok(Self {
-            config: ArcSwap::new(config),
             houses: Arc::new(ArcSwap::from_pointee(house)),
+            clusters,
+            metrics: Metrics::new(&context.registry),
+            log: AccessLog::open(&config.access_log, &context.registry)?,
+            registry: context.registry.clone(),
+            tls,
             listeners,
             workers: None,
+            config: ArcSwap::new(config),
         })
     }
 
     async fn start(&mut self, context: &Context) -> Result<()> {
-        self.houses.load().clusters.start();
+        self.clusters.start();
         let workers = Arc::new(self.start_workers(context)?);
         for (listener, gate) in self.listeners.drain(..) {
-            tracing::info!(address = %listener.local_addr(), "listens");
+            tracing::info!(address = %listener.local_addr(), tls = gate.tls.is_some(), "listens");
             let serve = move |accepted| Job(gate.clone(), accepted);
             let acceptor = workers.clone().receive(listener, context.drain.watch(), serve);
             tasks::spawn_essential("acceptor", acceptor, &context.drain);
         }
         self.workers = Some(workers);
+        let houses = self.houses.clone();
+        context.status.section("bodies", move || {
+            let budget = &houses.load().budget;
+            serde_json::json!({ "in_memory": budget.in_memory(), "on_disk": budget.on_disk() })
+        });
         Ok(())
     }
 
     async fn reload(&mut self, config: Arc<Config>) -> Result<()> {
-        let old = self.houses.load();
-        old.clusters.reload(&config)?;
+        let old = self.houses.load_full();
+        // All that may fail comes first: nothing has changed until all of it is good.
+        let edge = Arc::new(Edge::load(&config, Some(&old.edge))?);
+        let site = open_site(&config, &self.registry, old.site.clone()).await?;
+        self.tls.iter().flatten().try_for_each(|tls| tls.reload().map(drop))?;
+        self.clusters.reload(&config)?;
+        self.log.reload(&config.access_log);
         old.budget.reconfigure(limits(&config));
-        let house = House::new(config.clone(), old.clusters.clone(), old.budget.clone());
+        let house = House::new(config.clone(), edge, site, &self.clusters, old.budget.clone());
         self.houses.store(Arc::new(house));
         let old = self.config.swap(config.clone());
         for key in changed(&*old, &*config, FIXED) {
@@ -98,6 +126,7 @@ impl Service for Balancer {
         if let Some(workers) = self.workers.take().and_then(Arc::into_inner) {
             workers.join();
         }
+        self.log.close().await;
     }
 }
 
@@ -106,10 +135,14 @@ impl Balancer {
         // Nobody leads here: replicas are equals.
         let (_, topology) = watch::channel(Arc::new(Topology::leaderless(std::time::Instant::now())));
         let around = Surroundings { drain: context.drain.clone(), topology };
-        let houses = self.houses.clone();
+        let (houses, metrics, log) = (self.houses.clone(), self.metrics.clone(), self.log.books());
         let open = move |floor: Rc<Floor>| {
-            let desk = Rc::new(Desk::new(floor, houses.clone()));
+            let book = Rc::new(log.book());
+            let desk = Rc::new(Desk::new(floor, houses.clone(), metrics.clone(), book.clone()));
+            tasks::spawn_session(book.keep());
             tasks::spawn_session(sweep(desk.clone()));
+            let (shelves, tally) = (desk.clone(), desk.tally.clone());
+            tasks::spawn_session(metrics::export(tally, move || shelves.shelves.len(), metrics.clone()));
             move |Job(gate, accepted)| {
                 tasks::spawn_session(accept::serve(desk.clone(), gate, accepted));
             }
@@ -129,8 +162,29 @@ async fn sweep(desk: Rc<Desk>) {
     }
 }
 
+async fn open_site(
+    config: &Config,
+    registry: &Registry,
+    before: Option<Arc<Site>>,
+) -> Result<Option<Arc<Site>>> {
+    if config.files.is_empty() {
+        return Ok(None);
+    }
+    let terms = Terms::of(config).map_err(Error::config)?;
+    Site::open(terms, registry, before).await.map(Some).map_err(Error::config)
+}
+
+fn encryption(config: &Config, protocols: &[&[u8]]) -> Result<Option<Arc<ServerTls>>> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    Ok(Some(Arc::new(ServerTls::new(tls.clone().config(protocols)?)?)))
+}
+
 /// Binds every listener.
-fn bind(config: &Config, context: &Context) -> Result<Vec<(Listener, Arc<Gate>)>> {
+fn bind(
+    config: &Config,
+    [with_http2, without]: &[Option<Arc<ServerTls>>; 2],
+    context: &Context,
+) -> Result<Vec<(Listener, Arc<Gate>)>> {
     let bind = |listener: &crate::config::Listener| {
         let name = listener.listen.to_string();
         let bound = Listener::bind(
@@ -144,8 +198,9 @@ fn bind(config: &Config, context: &Context) -> Result<Vec<(Listener, Arc<Gate>)>
             },
             &context.registry,
         )?;
+        let tls = if listener.http2 { with_http2 } else { without };
         let gate = Gate {
-            tls: None,
+            tls: tls.clone().filter(|_| listener.tls),
             proxies: Policy {
                 trusted: listener.proxy_protocol_from.clone(),
                 required: listener.proxy_protocol_required,
@@ -160,7 +215,7 @@ fn bind(config: &Config, context: &Context) -> Result<Vec<(Listener, Arc<Gate>)>
 }
 
 fn limits(config: &Config) -> Limits {
-    Limits { memory: config.buffers.memory.as_usize() as u64, disk: config.buffers.disk.as_usize() as u64 }
+    Limits { memory: config.buffers.memory.bytes(), disk: config.buffers.disk.bytes() }
 }
 
 /// Keys that a reload can't change.

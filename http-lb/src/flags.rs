@@ -31,7 +31,8 @@ struct Folder {
 
 fn folder(text: &str) -> Result<Folder, String> {
     let (prefix, root) = text.split_once('=').ok_or("write /prefix=/folder")?;
-    Ok(Folder { prefix: prefix.to_owned(), root: root.to_owned() })
+    let prefix = prefix.trim_end_matches('/');
+    Ok(Folder { prefix: format!("{prefix}/"), root: root.to_owned() })
 }
 
 impl Args {

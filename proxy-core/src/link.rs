@@ -194,6 +194,14 @@ impl Link {
         &self.stream
     }
 
+    /// The stream, and what was read from it and not used, for somebody else to go on with. Only while nothing waits to
+    /// be written.
+    pub fn into_stream(mut self) -> (Stream, Vec<u8>) {
+        debug_assert!(self.outbox.is_empty(), "what waits would be lost");
+        let unused = self.inbox.take();
+        (self.stream, unused)
+    }
+
     /// Reads once into `scratch`. `Ok(0)` is the peer's end of stream.
     #[inline]
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {

@@ -1,34 +1,56 @@
 //! One attempt at one replica: a connection, the request on it, and the head of the answer. Kind: driver.
 
 use std::future::poll_fn;
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
+use proxy_core::link::Link;
+use proxy_core::tls::ClientTls;
 use proxy_core::upstream::Endpoint;
 use tokio::time::Instant;
 
 use super::client::Client;
 use super::desk::Desk;
 use super::retry::Failure;
+use super::speech::{Speech, Word};
 use super::watchdog::Watchdog;
 use crate::body::Spool;
+use crate::metrics::add;
 use crate::server::{Dialled, Lost, Talk, dial};
 use crate::wire::{HeadLimits, Method, ResponseHead};
-
-/// Bytes of a long body that are read from where it is kept in one go.
-const PIECE: usize = 64 * 1024;
 
 /// A request as it is sent to a replica, however often.
 pub(super) struct Request<'a> {
     /// Its head.
     pub(super) head: &'a [u8],
-    /// Its body, whole.
-    pub(super) body: Option<&'a Spool>,
+    /// Its body.
+    pub(super) payload: Payload<'a>,
     /// Its method, which says whether the answer has a body.
     pub(super) method: Method,
+}
+
+/// A request's body.
+#[derive(Clone, Copy)]
+pub(super) enum Payload<'a> {
+    /// There is none.
+    None,
+    /// Here, all of it.
+    Whole(&'a Spool),
+    /// With the client, who is asked for it on the way: once.
+    Streamed {
+        /// Its length, if that is known; chunks otherwise.
+        length: Option<u64>,
+        /// The longest that it may be.
+        most: u64,
+    },
+}
+
+impl Payload<'_> {
+    pub(super) fn is_streamed(&self) -> bool {
+        matches!(self, Self::Streamed { .. })
+    }
 }
 
 /// How long an attempt may take, and what the answer's head may be.
@@ -40,6 +62,13 @@ pub(super) struct Bounds {
     pub(super) response: Duration,
     /// What the head may be.
     pub(super) head: HeadLimits,
+}
+
+/// What an attempt needs of its surroundings.
+pub(super) struct Near<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) timer: &'a mut Watchdog,
+    pub(super) tls: Option<&'a ClientTls>,
 }
 
 /// A replica answers: the head is there, and the place in the scratch of what came of the body.
@@ -57,43 +86,86 @@ pub(super) async fn ask<C: Client>(
     afresh: bool,
     answer: &mut ResponseHead,
     bounds: &Bounds,
-    (desk, timer): (&Desk, &mut Watchdog),
+    mut near: Near<'_>,
 ) -> Result<Answered, Failure> {
-    let mut begun = Instant::now();
     let mut speech = Speech::new(request);
-    let kept =
-        if afresh { None } else { desk.shelves.take(endpoint, begun, &mut desk.floor.scratch.borrow()) };
+    let kept = if afresh { None } else { near.kept(endpoint) };
     let stale = kept.is_some();
     let mut talk = match kept {
         Some(link) => Talk::new(link),
-        None => {
-            let opening = dial(endpoint.addr(), speech.parts());
-            let opened = timer.guard(begun + bounds.connect, opening).await;
-            let Some(Ok(Dialled { link, sent })) = opened else { return Err(Failure::Unreachable) };
-            speech.sent(sent);
-            Talk::new(link)
-        }
+        None => Talk::new(near.open(endpoint, &mut speech, bounds.connect).await?),
     };
-    let mut spoken = false;
+    let Near { desk, timer, .. } = near;
+    let mut late = Instant::now() + bounds.response;
     loop {
-        answer.clear();
         let heard = poll_fn(|cx| {
-            if !spoken && speech.poll(&mut talk, cx).is_ready() {
-                (spoken, begun) = (true, Instant::now());
-            }
+            let spoke = speech.poll(&mut talk, cx);
             let mut scratch = desk.floor.scratch.borrow();
             match talk.poll_head(cx, &mut scratch, answer, &bounds.head, request.method) {
-                Poll::Ready(heard) => Poll::Ready(Some(heard)),
-                Poll::Pending => timer.poll_late(cx, begun + bounds.response).map(|()| None),
+                Poll::Ready(heard) => Poll::Ready(Event::Heard(heard)),
+                Poll::Pending => match spoke {
+                    Some(word) => Poll::Ready(Event::Spoke(word)),
+                    None => timer.poll_late(cx, late).map(|()| Event::Late),
+                },
             }
         });
         match heard.await {
-            Some(Ok(data)) if answer.status() >= 200 || answer.status() == 101 => {
+            Event::Heard(Ok(data)) if answer.status() >= 200 || answer.status() == 101 => {
                 return Ok(Answered { talk, data });
             }
-            Some(Ok(_)) => inform(client, answer),
-            Some(Err(lost)) => return Err(failure(&lost, stale, answer, &speech)),
-            None => return Err(Failure::Late),
+            Event::Heard(Ok(_)) => inform(client, answer),
+            Event::Heard(Err(lost)) => return Err(failure(&lost, stale, answer, &speech)),
+            Event::Spoke(Word::NeedsMore) => {
+                let piece = client.body().await.map_err(Failure::Body)?;
+                speech.add(piece)?;
+                late = Instant::now() + bounds.response;
+            }
+            Event::Spoke(Word::Done) => late = Instant::now() + bounds.response,
+            Event::Late => return Err(Failure::Late),
+        }
+    }
+}
+
+/// What happens while a request is on its way.
+enum Event {
+    Heard(Result<Range<usize>, Lost>),
+    Spoke(Word),
+    Late,
+}
+
+impl Near<'_> {
+    fn kept(&self, endpoint: &Arc<Endpoint>) -> Option<Link> {
+        self.desk.shelves.take(endpoint, Instant::now(), &mut self.desk.floor.scratch.borrow())
+    }
+
+    /// A new connection, on which the request is on its way already where nothing has to be agreed on before.
+    async fn open(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        speech: &mut Speech<'_>,
+        patience: Duration,
+    ) -> Result<Link, Failure> {
+        add(&self.desk.tally.dialled);
+        let deadline = Instant::now() + patience;
+        let first = if self.tls.is_some() { [&[][..]; 2] } else { speech.parts() };
+        let opened = self.timer.guard(deadline, dial(endpoint.addr(), first)).await;
+        let Dialled { link, sent } = match opened {
+            Some(Ok(dialled)) => dialled,
+            Some(Err(error)) => {
+                tracing::debug!(endpoint = %endpoint.addr(), %error, "unreachable");
+                return Err(Failure::Unreachable);
+            }
+            None => return Err(Failure::Unreachable),
+        };
+        speech.sent(sent);
+        let Some(tls) = self.tls else { return Ok(link) };
+        let (stream, _) = link.into_stream();
+        match tls.connect(stream, endpoint.addr().host(), &[], deadline).await {
+            Ok(stream) => Ok(Link::new(stream, &[])),
+            Err(error) => {
+                tracing::warn!(endpoint = %endpoint.addr(), %error, "no TLS with a replica");
+                Err(Failure::Unreachable)
+            }
         }
     }
 }
@@ -102,88 +174,19 @@ pub(super) async fn ask<C: Client>(
 fn failure(lost: &Lost, stale: bool, answer: &ResponseHead, speech: &Speech<'_>) -> Failure {
     match lost {
         Lost::Malformed(_) => Failure::Broken,
-        _ if stale && speech.at == 0 => Failure::Unsent,
+        _ if stale && speech.is_unsaid() => Failure::Unsent,
         _ if stale && answer.is_idle() => Failure::Stale,
         _ => Failure::Broken,
     }
 }
 
 /// An interim answer goes to the client; "100 Continue" is ours to say, and was said where it was due.
-fn inform<C: Client>(client: &mut C, answer: &ResponseHead) {
+fn inform<C: Client>(client: &mut C, answer: &mut ResponseHead) {
     if answer.status() != 100 {
         let mut fields = Vec::new();
-        answer.entries().for_each(|field| fields.extend_from_slice(field.line));
+        let passed = |field: &crate::wire::Field<'_>| !field.known.is_hop_by_hop();
+        answer.entries().filter(passed).for_each(|field| fields.extend_from_slice(field.line));
         let _ = client.inform(answer.status(), &fields); // one who has left is found out with the answer
     }
-}
-
-/// What is to be said to the replica, and how much of it was. It goes on while we listen, as a replica may answer before
-/// it has heard all.
-struct Speech<'a> {
-    request: &'a Request<'a>,
-    at: u64,
-    total: u64,
-    /// A piece of a body that does not lie in one place, and where it begins.
-    piece: Vec<u8>,
-    piece_at: u64,
-}
-
-impl<'a> Speech<'a> {
-    fn new(request: &'a Request<'a>) -> Self {
-        let total = request.head.len() as u64 + request.body.map_or(0, Spool::len);
-        Self { request, at: 0, total, piece: Vec::new(), piece_at: 0 }
-    }
-
-    fn sent(&mut self, bytes: usize) {
-        self.at += bytes as u64;
-    }
-
-    /// The next bytes: the head, and the body if it lies in one place.
-    fn parts(&self) -> [&[u8]; 2] {
-        let head = self.request.head;
-        let body = self.request.body.and_then(Spool::whole).unwrap_or_default();
-        match usize::try_from(self.at) {
-            Ok(at) if at < head.len() => [&head[at..], body],
-            Ok(at) if at - head.len() < body.len() => [&body[at - head.len()..], &[]],
-            _ => [&[], &[]],
-        }
-    }
-
-    /// Sends what the kernel takes. Ready when all is sent, or when the replica takes no more: what it has to say about
-    /// that is then to be read.
-    fn poll(&mut self, talk: &mut Talk, cx: &mut Context<'_>) -> Poll<()> {
-        while self.at < self.total {
-            let sent = match self.parts() {
-                [[], []] => {
-                    if self.load().is_err() {
-                        return Poll::Ready(());
-                    }
-                    let from = (self.at - self.piece_at) as usize; // within the piece
-                    ready!(talk.poll_send(cx, [&self.piece[from..], &[]]))
-                }
-                parts => ready!(talk.poll_send(cx, parts)),
-            };
-            match sent {
-                Ok(sent) => self.sent(sent),
-                Err(_) => return Poll::Ready(()),
-            }
-            if self.at < self.total {
-                talk.send_at_once();
-            }
-        }
-        talk.poll_flush(cx).map(drop)
-    }
-
-    /// Brings the piece of the body that is next.
-    fn load(&mut self) -> io::Result<()> {
-        if self.at < self.piece_at + self.piece.len() as u64 {
-            return Ok(());
-        }
-        let Some(body) = self.request.body else { return Err(io::ErrorKind::UnexpectedEof.into()) };
-        self.piece.resize(PIECE, 0);
-        let read = body.read_at(self.at - self.request.head.len() as u64, &mut self.piece)?;
-        self.piece.truncate(read);
-        self.piece_at = self.at;
-        if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
-    }
+    answer.clear();
 }

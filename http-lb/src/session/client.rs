@@ -110,6 +110,11 @@ pub trait Client {
     /// As [`Client::flush`]; also when the file turns out to be shorter.
     async fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Gone>;
 
+    /// Bytes of the answer's body that were said.
+    fn sent(&self) -> u64 {
+        0
+    }
+
     /// True if this connection can become a tunnel of bytes after a 101.
     fn can_upgrade(&self) -> bool {
         false

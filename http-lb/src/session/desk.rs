@@ -4,12 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use proxy_core::worker::Floor;
 
 use super::house::House;
+use crate::access_log::Book;
+use crate::metrics::{Metrics, Tally};
 use crate::server::Shelves;
 use crate::wire::RequestHead;
 use crate::wire::date;
@@ -23,6 +25,12 @@ pub struct Desk {
     pub floor: Rc<Floor>,
     /// Idle connections to replicas.
     pub shelves: Shelves,
+    /// What the worker counts.
+    pub tally: Rc<Tally>,
+    /// The families that are counted at once, as they are rare.
+    pub metrics: Metrics,
+    /// The access log.
+    pub book: Rc<Book>,
     houses: Arc<ArcSwap<House>>,
     present: RefCell<Rc<Present>>,
     #[expect(
@@ -49,10 +57,13 @@ impl Deref for Present {
 
 impl Desk {
     /// The desk of a worker.
-    pub fn new(floor: Rc<Floor>, houses: Arc<ArcSwap<House>>) -> Self {
+    pub fn new(floor: Rc<Floor>, houses: Arc<ArcSwap<House>>, metrics: Metrics, book: Rc<Book>) -> Self {
         Self {
             floor,
             shelves: Shelves::default(),
+            tally: Rc::new(metrics.tally()),
+            metrics,
+            book,
             present: RefCell::new(Rc::new(Present(houses.load_full()))),
             houses,
             heads: RefCell::default(),
@@ -85,9 +96,14 @@ impl Desk {
         }
     }
 
+    /// The time since 1970.
+    pub(super) fn since_epoch(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
     /// Seconds since 1970.
-    pub fn seconds(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    pub(super) fn seconds(&self) -> u64 {
+        self.since_epoch().as_secs()
     }
 
     /// The value of Date.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::desk::Desk;
 use super::watchdog::Watchdog;
 use crate::cluster::Slot;
+use crate::metrics::add;
 use crate::server::{Keeping, Lost, Talk};
 
 /// A replica at work.
@@ -26,6 +27,8 @@ pub(super) struct Lease<'a> {
     /// There until the last byte has come.
     held: Option<(Slot, Talk)>,
     trailers: Vec<u8>,
+    /// When it came.
+    freed: Instant,
 }
 
 impl<'a> Lease<'a> {
@@ -37,7 +40,7 @@ impl<'a> Lease<'a> {
         keeping: Keeping,
         held: (Slot, Talk),
     ) -> Self {
-        let mut lease = Self { desk, timer, pause, keeping, held: Some(held), trailers: Vec::new() };
+        let mut lease = Self { desk, timer, pause, keeping, held: Some(held), trailers: Vec::new(), freed: Instant::now() };
         lease.release_if_done();
         lease
     }
@@ -45,6 +48,11 @@ impl<'a> Lease<'a> {
     /// Whether the last byte has come.
     pub(super) fn is_done(&self) -> bool {
         self.held.is_none()
+    }
+
+    /// When the last byte came, or else when the answer began.
+    pub(super) fn freed(&self) -> Instant {
+        self.freed
     }
 
     /// The fields behind the body, once it is whole.
@@ -72,11 +80,13 @@ impl<'a> Lease<'a> {
     fn release_if_done(&mut self) {
         if let Some((slot, talk)) = self.held.take_if(|(_, talk)| talk.is_done()) {
             self.trailers = talk.trailers().to_vec();
+            self.freed = Instant::now();
             if talk.babbles() {
+                add(&self.desk.tally.babbling);
                 tracing::warn!(endpoint = %slot.endpoint().addr(), "a replica said more than it was asked for");
             }
             if let Some(link) = talk.into_kept() {
-                self.desk.shelves.put(slot.endpoint(), link, Instant::now(), &self.keeping);
+                self.desk.shelves.put(slot.endpoint(), link, self.freed, &self.keeping);
             }
             slot.settle(Outcome::Served);
         }

@@ -9,8 +9,12 @@ pub mod http1;
 pub mod http2;
 mod lease;
 pub mod pace;
+mod passage;
 mod respond;
 pub mod retry;
+mod send;
+mod speech;
+mod story;
 pub mod visit;
 pub mod watchdog;
 

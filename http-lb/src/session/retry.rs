@@ -3,7 +3,7 @@
 //! What was never sent may go anywhere. What was sent may have been done: only what does no harm twice is sent again
 //! (RFC 9110 section 9.2.2), and only while the client has heard nothing of an answer.
 
-use crate::wire::Method;
+use super::client::BodyFault;
 
 /// How far an attempt came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub enum Failure {
     Broken,
     /// No answer in time. The replica may be busy with it still: it is not asked again.
     Late,
+    /// The client's body broke off while it was passed on as it came.
+    Body(BodyFault),
+    /// It became larger than it may.
+    TooLarge,
 }
 
 /// What is done about it.
@@ -35,6 +39,8 @@ pub enum Verdict {
 pub fn verdict(failure: Failure, repeatable: bool, left: u32) -> Verdict {
     match failure {
         Failure::Late => Verdict::GiveUp(504),
+        Failure::Body(_) => Verdict::GiveUp(400),
+        Failure::TooLarge => Verdict::GiveUp(413),
         _ if left == 0 => Verdict::GiveUp(502),
         Failure::Unsent => Verdict::Afresh,
         Failure::Unreachable => Verdict::Elsewhere,
@@ -42,11 +48,6 @@ pub fn verdict(failure: Failure, repeatable: bool, left: u32) -> Verdict {
         Failure::Broken if repeatable => Verdict::Elsewhere,
         Failure::Stale | Failure::Broken => Verdict::GiveUp(502),
     }
-}
-
-/// Whether a request does no harm twice: by its method, or as the application knows it by a key where that is agreed.
-pub fn is_repeatable(method: Method, has_key: bool, key_counts: bool) -> bool {
-    method.is_idempotent() || (method == Method::Post && has_key && key_counts)
 }
 
 #[cfg(test)]
@@ -67,14 +68,5 @@ mod tests {
         assert_eq!(verdict(Failure::Broken, true, 1), Verdict::Elsewhere);
         assert_eq!(verdict(Failure::Broken, false, 1), Verdict::GiveUp(502));
         assert_eq!(verdict(Failure::Late, true, 1), Verdict::GiveUp(504));
-    }
-
-    #[test]
-    fn a_post_is_repeatable_by_its_key_where_that_is_agreed() {
-        assert!(is_repeatable(Method::Get, false, false));
-        assert!(is_repeatable(Method::Post, true, true));
-        assert!(!is_repeatable(Method::Post, false, true));
-        assert!(!is_repeatable(Method::Post, true, false));
-        assert!(!is_repeatable(Method::Patch, true, true));
     }
 }

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use super::client::{AnswerHead, Client, Size};
 use super::desk::Desk;
-use super::exchange::{self, Served};
+use super::exchange::{self, Served, Tunnel};
 use super::visit::Visit;
 use super::watchdog::Watchdog;
 use crate::wire::{Malformed, RequestHead, is_http2};
@@ -78,7 +78,7 @@ enum After {
     /// Nothing.
     Closed(Ending),
     /// Another protocol, with this replica.
-    Upgraded(Link),
+    Upgraded(Box<Tunnel>),
 }
 
 /// How a connection ended, as far as HTTP/1.1 is concerned.
@@ -110,7 +110,7 @@ impl Http1 {
             match after {
                 After::GoesOn => {}
                 After::Closed(ending) => return Ended::Closed(ending),
-                After::Upgraded(upstream) => return Ended::Closed(Box::pin(self.relay(upstream)).await),
+                After::Upgraded(tunnel) => return Ended::Closed(Box::pin(self.relay(*tunnel)).await),
             }
         }
     }
@@ -215,7 +215,7 @@ impl Http1 {
         match served {
             None => After::Closed(Ending::Terminated),
             Some(Served::Gone) => After::Closed(Ending::Aborted),
-            Some(Served::Upgraded(upstream)) => After::Upgraded(upstream),
+            Some(Served::Upgraded(tunnel)) => After::Upgraded(tunnel),
             Some(Served::Answered) if outcome.goes_on => {
                 self.due = Instant::now() + self.desk().house().config.timeouts.idle;
                 After::GoesOn
@@ -228,15 +228,15 @@ impl Http1 {
     async fn refuse(&mut self, fault: Malformed) -> Ending {
         tracing::debug!(status = fault.status, what = fault.what, "refused");
         let house = self.desk().house();
-        let page = exchange::page(fault.status);
+        let page = exchange::unreadable(&house, fault.status);
         let mut turn = Turn::refusing(&mut self.line, &self.seat, house);
         let answer = AnswerHead {
             status: fault.status,
-            fields: &page.0,
+            fields: &page.fields,
             dated: false,
-            size: Size::Length(page.1.len() as u64),
+            size: Size::Length(page.body.len() as u64),
         };
-        let told = match turn.begin(&answer, &page.1, true) {
+        let told = match turn.begin(&answer, &page.body, true) {
             Ok(()) => turn.flush().await,
             gone => gone,
         };
@@ -283,8 +283,11 @@ impl Http1 {
     }
 
     /// Both ends have agreed on another protocol: bytes go both ways, unread.
-    async fn relay(self, upstream: Link) -> Ending {
+    async fn relay(self, tunnel: Tunnel) -> Ending {
         let scratch = self.desk().floor.scratch.clone();
-        relay(self.line.link, upstream, &self.seat, &scratch, || false).await.ending
+        let Tunnel { upstream, slot } = tunnel;
+        let relayed = relay(self.line.link, upstream, &self.seat, &scratch, || false).await;
+        drop(slot);
+        relayed.ending
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Turn<'a> {
     /// The connection may carry another request.
     goes_on: bool,
     stage: Stage,
+    /// Bytes of the answer's body that were said.
+    sent: u64,
     /// How the client sends.
     sending: Waiting,
     /// How it listens.
@@ -103,6 +105,7 @@ impl<'a> Turn<'a> {
             head_only: false,
             goes_on: false,
             stage: Stage::Silent,
+            sent: 0,
             sending: Waiting::default(),
             listening: Waiting::default(),
         }
@@ -149,6 +152,11 @@ impl<'a> Turn<'a> {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Counts bytes of the answer's body that are about to be said.
+    fn count(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
     }
 
     /// Sends without waiting; what the kernel does not take rests in the outbox until the flush, which will be woken.
@@ -203,7 +211,10 @@ impl<'a> Turn<'a> {
                 self.listen(|line, cx| poll_sendfile(line.link.stream(), cx, file, &mut offset, stride));
             match sent.await? {
                 0 => return Err(Gone), // it is shorter than it was
-                sent => self.listening.pace.moved(sent),
+                sent => {
+                    self.count(sent);
+                    self.listening.pace.moved(sent);
+                }
             }
         }
         Ok(())
@@ -315,14 +326,19 @@ impl Client for Turn<'_> {
             _ if self.head_only => self.say(&draft, &[]),
             Framing::Silent => self.say(&draft, &[]),
             Framing::Chunked => {
+                self.count(first.len());
                 put_chunk(&mut draft, first);
                 self.say(&draft, &[])
             }
-            Framing::Length(_) | Framing::Close => self.say(&draft, first),
+            Framing::Length(_) | Framing::Close => {
+                self.count(first.len());
+                self.say(&draft, first)
+            }
         }
     }
 
     fn put(&mut self, piece: &[u8]) -> Result<(), Gone> {
+        self.count(piece.len());
         match self.stage {
             Stage::Body(_) if self.head_only || piece.is_empty() => Ok(()),
             Stage::Body(Framing::Chunked) => {
@@ -350,6 +366,7 @@ impl Client for Turn<'_> {
     }
 
     async fn write(&mut self, piece: Bytes) -> Result<(), Gone> {
+        self.count(piece.len());
         match self.stage {
             Stage::Body(_) if self.head_only || piece.is_empty() => Ok(()),
             Stage::Body(Framing::Chunked) => {
@@ -370,6 +387,10 @@ impl Client for Turn<'_> {
             true => self.send_by_kernel(file, offset, length).await,
             false => self.send_by_copy(file, offset, length).await,
         }
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent
     }
 
     fn can_upgrade(&self) -> bool {
