@@ -44,7 +44,7 @@ pub struct Balancer {
     clusters: Arc<Clusters>,
     registry: Registry,
     metrics: Metrics,
-    log: AccessLog,
+    log: Arc<AccessLog>,
     tls: [Option<Arc<ServerTls>>; 2],
     listeners: Vec<(Listener, Arc<Gate>)>,
     workers: Option<Arc<Workers<Job>>>,
@@ -77,7 +77,7 @@ impl Service for Balancer {
             houses: Arc::new(ArcSwap::from_pointee(house)),
             clusters,
             metrics: Metrics::new(&context.registry),
-            log: AccessLog::open(&config.access_log, &context.registry)?,
+            log: Arc::new(AccessLog::open(&config.access_log, &context.registry)?),
             registry: context.registry.clone(),
             tls,
             listeners,
@@ -126,7 +126,9 @@ impl Service for Balancer {
         if let Some(workers) = self.workers.take().and_then(Arc::into_inner) {
             workers.join();
         }
-        self.log.close().await;
+        if let Some(log) = Arc::into_inner(self.log) {
+            log.close().await;
+        }
     }
 }
 
@@ -135,7 +137,7 @@ impl Balancer {
         // Nobody leads here: replicas are equals.
         let (_, topology) = watch::channel(Arc::new(Topology::leaderless(std::time::Instant::now())));
         let around = Surroundings { drain: context.drain.clone(), topology };
-        let (houses, metrics, log) = (self.houses.clone(), self.metrics.clone(), self.log.books());
+        let (houses, metrics, log) = (self.houses.clone(), self.metrics.clone(), self.log.clone());
         let open = move |floor: Rc<Floor>| {
             let book = Rc::new(log.book());
             let desk = Rc::new(Desk::new(floor, houses.clone(), metrics.clone(), book.clone()));

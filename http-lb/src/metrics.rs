@@ -60,6 +60,8 @@ type Codes = Box<[Cell<u64>; CODES]>;
 
 /// What one worker has counted since it last added up.
 pub struct Tally {
+    /// The names of the classes.
+    names: [String; CLASSES],
     codes: [[OnceCell<Codes>; By::ALL.len()]; CLASSES],
     seconds: [LocalHistogram; CLASSES],
     replica_seconds: LocalHistogram,
@@ -77,9 +79,8 @@ impl Tally {
     /// Counts a request that is over.
     #[inline]
     pub fn count(&self, told: &Told) {
-        let codes = self.codes[told.class.index()][told.by as usize].get_or_init(|| {
-            Box::new([const { Cell::new(0) }; CODES])
-        });
+        let codes = self.codes[told.class.index()][told.by as usize]
+            .get_or_init(|| Box::new([const { Cell::new(0) }; CODES]));
         if let Some(code) = codes.get(usize::from(told.status.saturating_sub(100))) {
             code.set(code.get() + 1);
         }
@@ -140,16 +141,20 @@ impl Metrics {
             retries: registry.counter("retries_total", "Requests that were tried again"),
             dialled: registry.counter("dialled_total", "Connections opened to replicas for requests"),
             broken: registry.counter("broken_answers_total", "Answers that broke off after they had begun"),
-            babbling: registry
-                .counter("babbling_replicas_total", "Answers behind which a replica said more than it should"),
+            babbling: registry.counter(
+                "babbling_replicas_total",
+                "Answers behind which a replica said more than it should",
+            ),
             idle: registry.gauge("replica_connections_idle", "Connections to replicas that are kept idle"),
         }
     }
 
-    /// What one worker counts in.
-    pub fn tally(&self) -> Tally {
-        let local = |class: usize| self.seconds.with_label_values(&[&class.to_string()]).local();
+    /// What one worker counts in; the classes go by these names.
+    pub fn tally(&self, classes: &[String]) -> Tally {
+        let name = |class: usize| classes.get(class).cloned().unwrap_or_else(|| class.to_string());
+        let local = |class: usize| self.seconds.with_label_values(&[&name(class)]).local();
         Tally {
+            names: std::array::from_fn(name),
             codes: Default::default(),
             seconds: std::array::from_fn(local),
             replica_seconds: self.replica_seconds.local(),
@@ -185,8 +190,8 @@ fn pass_on(tally: &Tally, metrics: &Metrics) {
         for by in By::ALL {
             let Some(codes) = tally.codes[class.index()][by as usize].get() else { continue };
             for (at, count) in codes.iter().enumerate().filter(|(_, count)| count.get() > 0) {
-                let labels = [class.to_string(), (at + 100).to_string(), by.label().to_owned()];
-                metrics.requests.with_label_values(&labels).inc_by(count.take());
+                let (class, code) = (tally.names[class.index()].as_str(), (at + 100).to_string());
+                metrics.requests.with_label_values(&[class, &code, by.label()]).inc_by(count.take());
             }
         }
         tally.seconds[class.index()].flush();
@@ -209,7 +214,7 @@ mod tests {
     fn what_a_worker_counts_is_told_by_class_code_and_origin() {
         let registry = Registry::new("http-lb", "1");
         let metrics = Metrics::new(&registry);
-        let tally = metrics.tally();
+        let tally = metrics.tally(&["checkout".to_owned()]);
         let told = Told { class: Class::TOP, by: By::Replica, status: 200, took: Duration::from_millis(3) };
         tally.count(&told);
         tally.count(&told);
@@ -220,9 +225,9 @@ mod tests {
         pass_on(&tally, &metrics);
         let text = registry.exposition();
         for line in [
-            r#"http_lb_requests_total{by="replica",class="0",code="200"} 2"#,
-            r#"http_lb_requests_total{by="us",class="0",code="502"} 1"#,
-            r#"http_lb_request_seconds_count{class="0"} 4"#,
+            r#"http_lb_requests_total{by="replica",class="checkout",code="200"} 2"#,
+            r#"http_lb_requests_total{by="us",class="checkout",code="502"} 1"#,
+            r#"http_lb_request_seconds_count{class="checkout"} 4"#,
             "http_lb_retries_total 1",
         ] {
             assert!(text.lines().any(|told| told == line), "no {line} in\n{text}");

@@ -61,7 +61,7 @@ impl Desk {
         Self {
             floor,
             shelves: Shelves::default(),
-            tally: Rc::new(metrics.tally()),
+            tally: Rc::new(metrics.tally(&houses.load().classes)),
             metrics,
             book,
             present: RefCell::new(Rc::new(Present(houses.load_full()))),

@@ -63,11 +63,8 @@ impl House {
         budget: Arc<Budget>,
     ) -> Self {
         let limits = &config.limits;
-        let head = HeadLimits {
-            line: limits.line.as_usize(),
-            total: limits.head.as_usize(),
-            fields: limits.fields,
-        };
+        let head =
+            HeadLimits { line: limits.line.as_usize(), total: limits.head.as_usize(), fields: limits.fields };
         let total = limits.response_head.as_usize();
         let answer_head = HeadLimits { line: total, total, fields: 2 * limits.fields };
         let rate = u32::try_from(limits.min_rate.as_usize()).unwrap_or(u32::MAX);
@@ -86,8 +83,7 @@ impl House {
 
 impl Way {
     fn new(settings: &config::Cluster, cluster: Arc<ClusterState>) -> Self {
-        let keeping =
-            Keeping { timeout: settings.keepalive.idle_timeout, most: settings.keepalive.max_idle };
+        let keeping = Keeping { timeout: settings.keepalive.idle_timeout, most: settings.keepalive.max_idle };
         let (retries, sticky) = (settings.retries.attempts, settings.sticky.clone());
         let hashes = settings.policy == config::Policy::Hash;
         Self { tls: cluster.tls(), cluster, keeping, retries, hashes, sticky }

@@ -40,7 +40,15 @@ impl<'a> Lease<'a> {
         keeping: Keeping,
         held: (Slot, Talk),
     ) -> Self {
-        let mut lease = Self { desk, timer, pause, keeping, held: Some(held), trailers: Vec::new(), freed: Instant::now() };
+        let mut lease = Self {
+            desk,
+            timer,
+            pause,
+            keeping,
+            held: Some(held),
+            trailers: Vec::new(),
+            freed: Instant::now(),
+        };
         lease.release_if_done();
         lease
     }

@@ -6,9 +6,6 @@
 //!                      └────────────────────────────────┴─────────────┘
 //! ```
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use proxy_core::upstream::Outcome;
 use tokio::time::Instant;
 
@@ -128,8 +125,8 @@ impl<C: Client> Exchange<'_, C> {
             response: route.timeouts.response,
             head: self.house.answer_head,
         };
-        let repeatable =
-            !request.payload.is_streamed() && self.house.edge.is_repeatable(cluster, self.asked.head, self.asked.path);
+        let repeatable = !request.payload.is_streamed()
+            && self.house.edge.is_repeatable(cluster, self.asked.head, self.asked.path);
         let (mut left, mut afresh) = (way.retries, false);
         let mut slot = self.slot(way, ticket).await?;
         loop {
@@ -203,7 +200,8 @@ impl<C: Client> Exchange<'_, C> {
             return self.send(found, route).await;
         }
         let tag = way.sticky.as_ref().filter(|_| self.tag(way) != Some(slot.tag())).map(|_| slot.tag());
-        let mut lease = Lease::new(self.desk, &mut *self.timer, route.timeouts.response_idle, way.keeping, (slot, talk));
+        let mut lease =
+            Lease::new(self.desk, &mut *self.timer, route.timeouts.response_idle, way.keeping, (slot, talk));
         let coding = match route.compress {
             true => {
                 let length = answer.content_length();
@@ -288,7 +286,11 @@ impl<C: Client> Exchange<'_, C> {
         fields.extend_from_slice(b"\r\n");
         (self.story.status, self.story.by, self.story.outcome) = (101, By::Replica, "upgraded");
         let dated = answer.known(Name::Date).is_some();
-        self.client.begin(&AnswerHead { status: 101, fields: &fields, dated, size: Size::Empty }, &[], true)?;
+        self.client.begin(
+            &AnswerHead { status: 101, fields: &fields, dated, size: Size::Empty },
+            &[],
+            true,
+        )?;
         self.client.flush().await?;
         Ok(Served::Upgraded(Box::new(Tunnel { upstream: talk.into_link(), slot })))
     }
@@ -379,9 +381,7 @@ fn is_stream(answer: &ResponseHead) -> bool {
 fn write_cookie(fields: &mut Vec<u8>, sticky: &Sticky, tag: Tag, https: bool) {
     let age = sticky.max_age.map_or_else(String::new, |age| format!("; Max-Age={}", age.as_secs()));
     let secure = if https { "; Secure" } else { "" };
-    let cookie = format!("set-cookie: {}={tag}; Path=/; HttpOnly; SameSite=Lax{age}{secure}\r\n", sticky.cookie);
+    let cookie =
+        format!("set-cookie: {}={tag}; Path=/; HttpOnly; SameSite=Lax{age}{secure}\r\n", sticky.cookie);
     fields.extend_from_slice(cookie.as_bytes());
 }
-
-#[allow(unused_imports, reason = "TEMP")]
-use {Arc as _Arc, Range as _Range};

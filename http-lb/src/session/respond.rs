@@ -194,11 +194,7 @@ impl<C: Client> Passing<'_, C> {
     }
 
     /// The oldest bytes that wait; none wait: the next ones that come.
-    async fn next(
-        &self,
-        backlog: &mut Backlog,
-        lease: &mut Lease<'_>,
-    ) -> Result<Option<Bytes>, Interrupted> {
+    async fn next(&self, backlog: &mut Backlog, lease: &mut Lease<'_>) -> Result<Option<Bytes>, Interrupted> {
         loop {
             if let Some(piece) = backlog.take()? {
                 return Ok(Some(piece));

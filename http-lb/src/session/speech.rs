@@ -96,12 +96,11 @@ impl<'a> Speech<'a> {
             return None;
         }
         while self.at < self.total {
+            if self.parts().iter().all(|part| part.is_empty()) && self.load().is_err() {
+                return self.end();
+            }
             let sent = match self.parts() {
-                [[], []] if self.load().is_err() => return self.end(),
-                [[], []] => {
-                    let from = (self.at - self.piece_at) as usize; // within the piece
-                    talk.poll_send(cx, [&self.piece[from..], &[]])
-                }
+                [[], []] => talk.poll_send(cx, [self.loaded(), &[]]),
                 parts => talk.poll_send(cx, parts),
             };
             match sent {
@@ -151,12 +150,20 @@ impl<'a> Speech<'a> {
         Ok(())
     }
 
+    /// What is to be said of the piece.
+    fn loaded(&self) -> &[u8] {
+        let from = usize::try_from(self.at - self.piece_at).unwrap_or(usize::MAX);
+        self.piece.get(from..).unwrap_or_default()
+    }
+
     /// Brings the piece of the body that is next.
     fn load(&mut self) -> io::Result<()> {
-        if self.at < self.piece_at + self.piece.len() as u64 {
+        if self.at >= self.piece_at && !self.loaded().is_empty() {
             return Ok(());
         }
-        let Payload::Whole(body) = self.request.payload else { return Err(io::ErrorKind::UnexpectedEof.into()) };
+        let Payload::Whole(body) = self.request.payload else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
         self.piece.resize(PIECE, 0);
         let read = Spool::read_at(body, self.at - self.request.head.len() as u64, &mut self.piece)?;
         self.piece.truncate(read);
