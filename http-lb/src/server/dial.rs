@@ -64,7 +64,11 @@ async fn dial_name(addr: &Addr, parts: [&[u8]; 2]) -> Result<Dialled, Unreachabl
 }
 
 /// Waits, if nothing is sent yet, until something is: then the connection stands.
-async fn send_first(mut link: Link, parts: [&[u8]; 2], sent: usize) -> Result<Dialled, Unreachable> {
+pub(super) async fn send_first(
+    mut link: Link,
+    parts: [&[u8]; 2],
+    sent: usize,
+) -> Result<Dialled, Unreachable> {
     let all = parts[0].len() + parts[1].len();
     if sent > 0 || all == 0 {
         return Ok(Dialled { link, sent });
