@@ -34,6 +34,8 @@ pub struct Exchange {
     /// When it began; its body and its answer have their time in all.
     begun: Instant,
     listening: Pace,
+    /// Bytes of the answer's body that h2 has.
+    sent: u64,
     shared: Rc<Shared>,
 }
 
@@ -73,7 +75,7 @@ impl Exchange {
         let waits = head.expects_continue() && !ended;
         let request = Request { body, sending: Pace::default(), waits, ended };
         let (answer, watchdog, listening) = Default::default();
-        Self { request, respond, answer, watchdog, begun: Instant::now(), listening, shared }
+        Self { request, respond, answer, watchdog, begun: Instant::now(), listening, sent: 0, shared }
     }
 
     /// Awaits the next piece of the body, which keeps its tempo and its time.
@@ -102,6 +104,7 @@ impl Exchange {
             let piece = pending.split_to(stream.capacity().min(pending.len())).freeze();
             self.listening.moved(piece.len());
             self.shared.carried(piece.len());
+            self.sent += piece.len() as u64;
             let end = pending.is_empty() && last.as_ref().is_some_and(Bytes::is_empty);
             if !piece.is_empty() {
                 stream.send_data(piece, end).map_err(|_| Gone)?;
@@ -275,11 +278,16 @@ impl Client for Exchange {
             }
             self.listening.moved(some.len());
             self.shared.carried(some.len());
+            self.sent += some.len() as u64;
             let end = !piece.has_remaining() && self.answer.last.is_some();
             stream.send_data(some, end).map_err(|_| Gone)?;
             self.answer.ended = end;
         }
         Ok(())
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent
     }
 
     async fn send_file(&mut self, file: &File, mut offset: u64, mut length: u64) -> Result<(), Gone> {
