@@ -131,7 +131,7 @@ pub struct Plan {
     pub addr: SocketAddr,
     /// How many come in a second, at random moments.
     pub per_second: f64,
-    /// How long those wait who talk as fast as they can; the slow ones have ten times as much.
+    /// How long those wait who talk as fast as they can; the slow ones have four times as much.
     pub patience: Duration,
     /// What they want.
     pub errands: Vec<Errand>,
@@ -226,7 +226,7 @@ impl Plan {
     async fn visit(&self, errand: usize, id: u64) -> End {
         let errand = &self.errands[errand];
         let request = (errand.request)(id);
-        let patience = if errand.manner == Manner::Usual { self.patience } else { self.patience * 10 };
+        let patience = if errand.manner == Manner::Usual { self.patience } else { self.patience * 4 };
         match timeout(patience, talk(self.addr, &request, errand.manner)).await {
             Ok(Ok(end)) => end,
             Ok(Err(_)) => End::Cut,
