@@ -18,7 +18,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Context, Error, Result, open_loop::Schedule};
+use crate::{Context, Error, Result, open_loop::Schedule, wait::eventually};
+
+/// Longer than any crowd needs to be as large as somebody waits for.
+const LONG: Duration = Duration::from_secs(60);
 
 /// What visitors do.
 #[derive(Clone)]
@@ -139,24 +142,30 @@ pub struct Plan {
 
 /// A crowd that comes and goes until it is told to stop.
 pub struct Crowd {
-    stop: Arc<AtomicBool>,
-    seen: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     begun: Instant,
     thread: Option<JoinHandle<Vec<Visit>>>,
+}
+
+/// What a crowd and the one who watches it share.
+#[derive(Default)]
+struct Counts {
+    stop: AtomicBool,
+    came: AtomicU64,
+    served: AtomicU64,
 }
 
 impl Crowd {
     /// Lets them come.
     pub fn start(plan: Plan) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, seen, begun) =
-            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Instant::now());
-        let (stopped, counted) = (stop.clone(), seen.clone());
+        let (counts, begun) = (Arc::new(Counts::default()), Instant::now());
+        let of_thread = counts.clone();
         let thread = std::thread::Builder::new()
             .name("crowd".into())
-            .spawn(move || runtime.block_on(come(plan, begun, stopped, counted)))
+            .spawn(move || runtime.block_on(come(plan, begun, of_thread)))
             .context("can't start the crowd's thread")?;
-        Ok(Self { stop, seen, begun, thread: Some(thread) })
+        Ok(Self { counts, begun, thread: Some(thread) })
     }
 
     /// The time since it began.
@@ -166,12 +175,20 @@ impl Crowd {
 
     /// How many were served so far.
     pub fn served(&self) -> u64 {
-        self.seen.load(Relaxed)
+        self.counts.served.load(Relaxed)
+    }
+
+    /// Waits until so many have come.
+    pub fn has_come(&self, count: u64) -> Result<()> {
+        eventually(LONG, &format!("{count} visitors"), || match self.counts.came.load(Relaxed) {
+            came if came >= count => Ok(()),
+            came => Err(came.to_string()),
+        })
     }
 
     /// Nobody comes any more; those who are there end their visits.
     pub fn finish(mut self) -> Result<Vec<Visit>> {
-        self.stop.store(true, Relaxed);
+        self.counts.stop.store(true, Relaxed);
         let thread =
             self.thread.take().expect("only finish and drop take the thread, and both end the crowd");
         thread.join().map_err(|_| Error::new("the crowd panicked"))
@@ -180,20 +197,20 @@ impl Crowd {
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
+        self.counts.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-async fn come(plan: Plan, begun: Instant, stop: Arc<AtomicBool>, served: Arc<AtomicU64>) -> Vec<Visit> {
+async fn come(plan: Plan, begun: Instant, counts: Arc<Counts>) -> Vec<Visit> {
     let plan = Arc::new(plan);
     let (mut schedule, mut visits) = (Schedule::new(plan.per_second), JoinSet::new());
     let mut stories = Vec::new();
     for id in 0.. {
         sleep(schedule.due().saturating_sub(begun.elapsed())).await;
-        if stop.load(Relaxed) {
+        if counts.stop.load(Relaxed) {
             break;
         }
         let (plan, errand, due) = (plan.clone(), plan.pick(fastrand::f64()), schedule.due());
@@ -201,9 +218,10 @@ async fn come(plan: Plan, begun: Instant, stop: Arc<AtomicBool>, served: Arc<Ato
             let end = plan.visit(errand, id).await;
             Visit { errand, id, came: due, took: begun.elapsed().saturating_sub(due), end }
         });
+        counts.came.fetch_add(1, Relaxed);
         schedule.advance(fastrand::f64());
         while let Some(Ok(visit)) = visits.try_join_next() {
-            served.fetch_add(u64::from(visit.served()), Relaxed);
+            counts.served.fetch_add(u64::from(visit.served()), Relaxed);
             stories.push(visit);
         }
     }
@@ -350,7 +368,7 @@ mod tests {
         let errand = Errand { name: "go", share: 1.0, request: Arc::new(request), manner: Manner::Usual };
         let plan = Plan { addr, per_second: 1000.0, patience: Duration::from_secs(5), errands: vec![errand] };
         let crowd = Crowd::start(plan).unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        crowd.has_come(10).unwrap();
         let visits = crowd.finish().unwrap();
         assert!(!visits.is_empty() && visits.iter().all(|visit| visit.end == End::Cut));
     }

@@ -128,7 +128,7 @@ fn a_slow_upload_takes_no_worker() -> Result<()> {
     let slow = Manner::SlowUpload { pieces: 8, pause: Duration::from_millis(250) };
     let form = |addr| Request::post(addr, "/", "", "text/plain", "x".repeat(4000));
     let uploads = stage.crowd(10.0, slow, form)?;
-    std::thread::sleep(Duration::from_millis(800));
+    uploads.has_come(8)?;
     for _ in 0..5 {
         let asked = Instant::now();
         assert_eq!(http::get(stage.addr(), "/")?.0, 200);
@@ -144,9 +144,9 @@ fn a_slow_upload_takes_no_worker() -> Result<()> {
 fn nobody_notices_that_a_replica_dies() -> Result<()> {
     let mut stage = Stage::set(2, |_| {})?;
     let crowd = stage.crowd(60.0, Manner::Usual, page)?;
-    std::thread::sleep(Duration::from_millis(500));
+    crowd.has_come(30)?;
     stage.replicas.remove(0).kill_9();
-    std::thread::sleep(Duration::from_millis(1500));
+    crowd.has_come(120)?;
     let visits = crowd.finish()?;
     let lost: Vec<_> = visits.iter().filter(|visit| !visit.served()).collect();
     assert!(visits.len() > 50 && lost.is_empty(), "{lost:?}");
@@ -177,7 +177,7 @@ fn who_comes_too_many_is_told_to_come_again() -> Result<()> {
     let stage = Stage::set(1, |_| {})?;
     let slow = |addr| Request::get(addr, "/slow", "");
     let crowd = stage.crowd(40.0, Manner::Usual, slow)?;
-    std::thread::sleep(Duration::from_secs(3));
+    crowd.has_come(120)?;
     let visits = crowd.finish()?;
     let polite = |end: End| {
         matches!(end, End::Answered { status: 200, .. } | End::Answered { status: 503, retry_after: true })
@@ -192,8 +192,8 @@ fn who_comes_too_many_is_told_to_come_again() -> Result<()> {
 fn a_reload_and_a_drain_cut_nobody_off() -> Result<()> {
     let mut stage = Stage::set(1, |_| {})?;
     let crowd = stage.crowd(40.0, Manner::Usual, page)?;
-    for _ in 0..5 {
-        std::thread::sleep(Duration::from_millis(100));
+    for round in 1..=5 {
+        crowd.has_come(4 * round)?;
         Subject::reload(&mut stage.lb)?;
     }
     let visits = crowd.finish()?;

@@ -100,6 +100,16 @@ impl Case {
 }
 
 impl What {
+    /// The bytes of a body, on average of all paths at least: who has fewer has answered something else.
+    pub(super) fn least(self) -> usize {
+        match self {
+            Self::Get | Self::Post | Self::GetClose => 60,
+            Self::File(size) => size,
+            // A run may end before each connection has asked for the bigger ones.
+            Self::Page => 4 * KIB,
+        }
+    }
+
     /// The paths, asked for in turn.
     pub(super) fn paths(self) -> Vec<String> {
         let path = |size: usize| format!("/static/{}", file(size));

@@ -65,6 +65,9 @@ pub(super) fn measure(job: &Job, payers: &Payers) -> Result<Sample> {
         Tool::H2load => h2load(&text),
     };
     let told = told.ok_or_else(|| Error::new(format!("{:?} says no figures\n{text}", job.tool)))?;
+    if told.bytes < told.answers * job.what.least() as f64 {
+        return Err(Error::new(format!("{:.0} answers in {:.0} bytes are none", told.answers, told.bytes)));
+    }
     let per_op = |spent: Duration| spent.as_secs_f64() * 1e6 / told.answers.max(1.0);
     Ok(Sample {
         ops_per_s: told.answers / told.seconds,
@@ -112,20 +115,24 @@ struct Told {
     answers: f64,
     seconds: f64,
     errors: f64,
+    /// Of all answers, bodies at least.
+    bytes: f64,
 }
 
 /// `12345 requests in 1.00s, 2.00MB read`, and complaints if there are any.
 fn wrk(text: &str) -> Option<Told> {
     let line = text.lines().find(|line| line.contains(" requests in "))?;
     let (answers, rest) = line.trim().split_once(" requests in ")?;
-    let seconds = time(rest.split(',').next()?)?;
+    let (seconds, read) = rest.split_once(", ")?;
+    let (seconds, bytes) = (time(seconds)?, bytes(read.strip_suffix(" read")?)?);
     let complaint = |name: &str| {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(name))?;
         Some(line.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<f64>().ok()).sum::<f64>())
     };
     let (refused, broken) = (complaint("Non-2xx or 3xx responses:"), complaint("Socket errors:"));
     let errors = refused.unwrap_or_default() + broken.unwrap_or_default();
-    Some(Told { answers: answers.parse::<f64>().ok()? - refused.unwrap_or_default(), seconds, errors })
+    let answers = answers.parse::<f64>().ok()? - refused.unwrap_or_default();
+    Some(Told { answers, seconds, errors, bytes })
 }
 
 /// `finished in 1.00s, …` and `requests: 10 total, 10 started, 10 done, 10 succeeded, 0 failed, 0 errored, 0 timeout`.
@@ -136,12 +143,22 @@ fn h2load(text: &str) -> Option<Told> {
         let part = line.trim_start_matches("requests: ").split(", ").find(|part| part.ends_with(word))?;
         part.split(' ').next()?.parse().ok()
     };
+    let traffic = text.lines().find(|line| line.starts_with("traffic: "))?;
+    let data = traffic.rsplit_once('(')?.1.split_once(')')?.0;
     // What was on its way at the end of a timed run is neither: only what failed is a failure.
     Some(Told {
         answers: count(" succeeded")?,
         seconds: time(seconds.split(',').next()?)?,
         errors: count(" failed")?,
+        bytes: data.parse().ok()?,
     })
+}
+
+/// `512.00B`, `2.00MB`: wrk's kilo is 1024.
+fn bytes(text: &str) -> Option<f64> {
+    let units = [("KB", 10), ("MB", 20), ("GB", 30), ("TB", 40), ("B", 0)];
+    let (unit, shift) = units.into_iter().find(|(unit, _)| text.ends_with(unit))?;
+    Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * f64::from(2_u32).powi(shift))
 }
 
 /// `1.00s`, `998.12ms`, `1.00m`.
@@ -161,14 +178,20 @@ mod tests {
         let text = "Running 1s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\n  Thread Stats   Avg\n  \
                     12345 requests in 998.00ms, 2.00MB read\n  Socket errors: connect 0, read 3, write 0, timeout 1\n  \
                     Non-2xx or 3xx responses: 45\nRequests/sec:  12345.00\n";
-        assert_eq!(wrk(text), Some(Told { answers: 12300.0, seconds: 0.998, errors: 49.0 }));
+        assert_eq!(
+            wrk(text),
+            Some(Told { answers: 12300.0, seconds: 0.998, errors: 49.0, bytes: 2_097_152.0 })
+        );
         assert_eq!(wrk("unable to connect"), None);
     }
 
     #[test]
     fn h2load_is_understood() {
         let text = "finished in 1.00s, 20000.00 req/s, 1.0MB/s\nrequests: 20064 total, 20064 started, 20000 done, \
-                    19990 succeeded, 10 failed, 0 errored, 0 timeout\n";
-        assert_eq!(h2load(text), Some(Told { answers: 19990.0, seconds: 1.0, errors: 10.0 }));
+                    19990 succeeded, 10 failed, 0 errored, 0 timeout\n\
+                    traffic: 1.02MB (1070592) total, 128.00KB (131072) headers (space savings 0.00%), 768.00KB \
+                    (786432) data\n";
+        let told = Told { answers: 19990.0, seconds: 1.0, errors: 10.0, bytes: 786_432.0 };
+        assert_eq!(h2load(text), Some(told));
     }
 }

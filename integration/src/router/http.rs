@@ -4,7 +4,6 @@ use super::{HTTP, Kind, Site};
 use crate::{
     Result,
     front::{Application, Front},
-    place::{self, Owner},
 };
 use std::{fmt::Write, path::PathBuf};
 
@@ -16,8 +15,8 @@ impl Kind for HttpLb {
     type Cluster = Front;
     const NAME: &'static str = HTTP;
 
-    fn home(_: &Front) -> Result<PathBuf> {
-        Ok(place::fresh(&place::data(None, &Owner::ourselves())?))
+    fn home(_: &Front) -> Option<PathBuf> {
+        None
     }
 
     fn configure(&self, front: &Front, site: &Site<'_>) -> Result<String> {
@@ -49,7 +48,7 @@ fn config(front: &Front, site: &Site<'_>) -> String {
             write!(text, "[[files]]\nprefix = \"{}\"\nroot = \"{}\"\n", files.prefix, files.root.display());
         // Nobody asks a bench's files in a coding, and making one takes CPU that would be billed to requests.
         if front.application != Application::Pretix {
-            text.push_str("precompress = false\n");
+            text.push_str("precompress = []\n");
         }
     }
     text

@@ -19,6 +19,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
+use tempfile::TempDir;
 
 pub use http::HttpLb;
 pub use pg::PgRouter;
@@ -96,8 +97,8 @@ pub trait Kind: Clone + Default {
     type Cluster;
     /// The name of its binary.
     const NAME: &'static str;
-    /// The folder below which a router without one of its own gets one.
-    fn home(cluster: &Self::Cluster) -> Result<PathBuf>;
+    /// The folder below which a router without one of its own gets one; none: it gets a temporary one.
+    fn home(cluster: &Self::Cluster) -> Option<PathBuf>;
     /// Writes its secrets and returns what it has to be told beside where it lives and listens.
     fn configure(&self, cluster: &Self::Cluster, site: &Site<'_>) -> Result<String>;
 }
@@ -163,6 +164,8 @@ pub struct Router {
     addr: SocketAddr,
     admin: SocketAddr,
     log: PathBuf,
+    /// Removed when it has ended: fields are dropped in this order.
+    _home: Option<TempDir>,
 }
 
 impl Router {
@@ -175,10 +178,7 @@ impl Router {
 
     /// The same without waiting: for a router that can't be ready yet.
     pub fn launch<K: Kind>(cluster: &K::Cluster, options: &Options<K>) -> Result<Self> {
-        let dir = match &options.dir {
-            Some(dir) => dir.clone(),
-            None => K::home(cluster)?.join(format!("{}-{}", K::NAME, free_port())),
-        };
+        let (dir, home) = Self::settle::<K>(cluster, options)?;
         fs::create_dir_all(dir.join("state")).context(dir.display())?;
         let addr = local(options.port.unwrap_or_else(free_port));
         let admin = local(free_port());
@@ -189,20 +189,37 @@ impl Router {
         let args = ["--config".into(), file.to_string_lossy().into_owned()];
         let spec = Spec::new(options.binary.to_string_lossy()).args(args).log(&log);
         let spec = options.env.iter().fold(spec, |spec, (key, value)| spec.env(key, value));
-        Ok(Self { name: K::NAME, process: Process::spawn(&spec)?, addr, admin, log })
+        Ok(Self { name: K::NAME, process: Process::spawn(&spec)?, addr, admin, log, _home: home })
+    }
+
+    /// Its folder, and who removes it if nobody else does.
+    fn settle<K: Kind>(cluster: &K::Cluster, options: &Options<K>) -> Result<(PathBuf, Option<TempDir>)> {
+        if let Some(dir) = &options.dir {
+            return Ok((dir.clone(), None));
+        }
+        if let Some(home) = K::home(cluster) {
+            return Ok((home.join(format!("{}-{}", K::NAME, free_port())), None));
+        }
+        let home = tempfile::Builder::new().prefix(&format!("stack-{}-", K::NAME)).tempdir()?;
+        Ok((home.path().into(), Some(home)))
     }
 
     /// Waits for `/readyz`.
     pub fn ready(&mut self) -> Result<()> {
-        let Self { name, admin, log, .. } = self;
+        let Self { name, admin, log, process, .. } = self;
         let ready = eventually(Duration::from_secs(15), &format!("{name}'s /readyz"), || {
             match client::get(*admin, "/readyz") {
-                Ok((200, _)) => Ok(()),
+                Ok((200, _)) => Ok(true),
+                _ if !process.alive() => Ok(false),
                 Ok((status, body)) => Err(format!("{status} {body}")),
                 Err(e) => Err(e.to_string()),
             }
         });
-        ready.map_err(|e| Error::new(format!("{e}\n{}", tail(log))))
+        match ready {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(format!("{name} ended\n{}", tail(log)))),
+            Err(e) => Err(Error::new(format!("{e}\n{}", tail(log)))),
+        }
     }
 
     /// The name of its binary.

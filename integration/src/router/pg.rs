@@ -33,8 +33,8 @@ impl Kind for PgRouter {
     type Cluster = Cluster;
     const NAME: &'static str = PG;
 
-    fn home(cluster: &Cluster) -> Result<PathBuf> {
-        Ok(cluster.dir().into())
+    fn home(cluster: &Cluster) -> Option<PathBuf> {
+        Some(cluster.dir().into())
     }
 
     fn configure(&self, cluster: &Cluster, site: &Site<'_>) -> Result<String> {

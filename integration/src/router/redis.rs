@@ -28,8 +28,8 @@ impl Kind for RedisRouter {
     type Cluster = Cluster;
     const NAME: &'static str = REDIS;
 
-    fn home(cluster: &Cluster) -> Result<PathBuf> {
-        Ok(cluster.dir().into())
+    fn home(cluster: &Cluster) -> Option<PathBuf> {
+        Some(cluster.dir().into())
     }
 
     fn configure(&self, cluster: &Cluster, site: &Site<'_>) -> Result<String> {
