@@ -32,6 +32,11 @@ struct Stage {
 
 impl Stage {
     fn set(replicas: usize, edit: impl FnOnce(&mut Front)) -> Result<Self> {
+        Self::with(replicas, edit, String::new())
+    }
+
+    /// The same with more in the configuration.
+    fn with(replicas: usize, edit: impl FnOnce(&mut Front), extra: String) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let files = dir.path().join("files");
         fs::create_dir(&files)?;
@@ -47,8 +52,8 @@ impl Stage {
             ..Front::before(replicas.iter().map(Gunicorn::addr).collect())
         };
         edit(&mut front);
-        let options =
-            HttpLbOptions { dir: front.dir.clone(), ..HttpLbOptions::new(&router::binary(router::HTTP)?) };
+        let binary = router::binary(router::HTTP)?;
+        let options = HttpLbOptions { dir: front.dir.clone(), extra, ..HttpLbOptions::new(&binary) };
         Ok(Self { lb: Router::start(&front, &options)?, replicas, dir })
     }
 
@@ -200,4 +205,23 @@ fn a_reload_and_a_drain_cut_nobody_off() -> Result<()> {
     assert!(visits.iter().all(|visit| visit.served()), "{visits:?}");
     let code = stage.lb.stop()?;
     if code == Some(0) { Ok(()) } else { Err(Error::new(format!("it ended with {code:?}"))) }
+}
+
+/// As in front of a forum: its API has servers of its own.
+#[test]
+fn a_path_may_have_a_cluster_of_its_own() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let api = Gunicorn::start("orders_app", 1, dir.path(), &[("STACK_SERVICE", "0".into())])?;
+    let extra = format!(
+        "[[clusters]]\nname = \"api\"\nupstreams = [\"{}\"]\nslots = 1\n\
+         [[routes]]\npath = \"/api/\"\ncluster = \"api\"\n\
+         [[routes]]\npath = \"/\"\ncluster = \"application\"\n",
+        api.addr()
+    );
+    let stage = Stage::with(1, |_| {}, extra)?;
+    let length = |path: &str| http::get(stage.addr(), path).map(|(status, body)| (status, body.len()));
+    assert_eq!(length("/api/threads/")?, (200, 16 * 1024));
+    assert_eq!(length("/static/file.css")?, (200, 4096));
+    assert!(http::get(stage.addr(), "/apis")?.1.contains("\"path\": \"/apis\""));
+    Ok(())
 }

@@ -79,7 +79,7 @@ fn reload(front: &mut dyn Subject, home: &Path, length: Duration) -> Result<f64>
 /// A reload of what is the same might be none: the patience of the queue changes to and fro.
 fn change(file: &Path, number: u32) -> Result<()> {
     let text = std::fs::read_to_string(file).context(file.display())?;
-    let (from, to) = if number.is_multiple_of(2) { ("\"10s\"", "\"11s\"") } else { ("\"11s\"", "\"10s\"") };
+    let (from, to) = if number.is_multiple_of(2) { ("\"5s\"", "\"6s\"") } else { ("\"6s\"", "\"5s\"") };
     if !text.contains(from) {
         return Err(Error::new(format!("{} has no {from} to change", file.display())));
     }

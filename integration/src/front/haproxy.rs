@@ -76,7 +76,7 @@ fn config(front: &Front, home: &Path, port: u16) -> String {
     };
     let (queue, check) = match front.application {
         Application::Plain => ("1m", ""),
-        Application::Orders => ("10s", ""),
+        Application::Orders => ("5s", ""),
         Application::Pretix => {
             ("10s", "  option httpchk GET /healthcheck/\n  http-check send hdr Host localhost\n")
         }

@@ -61,7 +61,7 @@ fn cluster(front: &Front) -> String {
         format!("[[clusters]]\nname = \"{CLUSTER}\"\nupstreams = {upstreams:?}\nslots = {slots}\n");
     if front.application == Application::Orders {
         text.push_str(
-            "queue = { timeout = \"10s\", reserved = 1 }
+            "queue = { timeout = \"5s\" }
 [[classes]]
 name = \"orders\"
 rules = [{ paths = [\"/checkout/**\"] }]
