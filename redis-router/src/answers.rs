@@ -1,9 +1,12 @@
 //! What the router itself answers to commands that no server could answer. Kind: pure.
 
-/// The truth about a write that was sent to a server which then was lost; the client's connection lives on. The code is
-/// our own: no client takes it for an error that it may answer with a retry of its own.
+/// The truth about a write that was sent to a server which then was lost; the client's connection lives on.
+///
+/// The code is Redis' own for a lost master, so that a client does what it does when its own connection is lost in the
+/// same moment: redis-py raises a `ConnectionError`, which Celery survives. A code that clients don't know is a
+/// `ResponseError` to them, as of a faulty command, and ends a Celery worker.
 pub const UNKNOWN: &str =
-    "UNKNOWN the connection to Redis was lost while the command was under way: it may have run, or not";
+    "MASTERDOWN the connection to Redis was lost while the command was under way: it may have run, or not";
 
 /// No master could be reached in time; nothing was sent. Clients know the code as one that passes.
 pub const NO_MASTER: &str =

@@ -153,7 +153,7 @@ impl Metrics {
             ),
             unknown: registry.counter(
                 "unknown_outcome_total",
-                "Writes answered with UNKNOWN: sent to a master that was lost",
+                "Writes of unknown outcome, answered so: sent to a master that was lost",
             ),
             expired: registry
                 .counter("hold_expired_total", "Commands answered with LOADING: no master in time"),

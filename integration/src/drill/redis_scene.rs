@@ -212,7 +212,7 @@ fn add_memories(figures: &mut Figures, (tasks, pages): &Memories) {
 }
 
 /// How redis-py quotes the router's answer to a command that may or may not have run.
-const UNKNOWN: &str = "UNKNOWN ";
+const UNKNOWN: &str = "it may have run, or not";
 
 pub(super) fn add(figures: &mut Figures, name: &str, count: usize) {
     *figures.entry(name.into()).or_default() += count as f64;

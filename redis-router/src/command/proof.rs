@@ -6,7 +6,8 @@ use crate::command::{Command, Flags, Group};
 const BECAUSE: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 
 /// What a server says that can't run a command as things stand, before it runs it (src/server.c, `processCommand`).
-const TURNED_AWAY: [&[u8]; 3] = [b"READONLY ", b"LOADING ", b"MASTERDOWN "];
+/// The code of the third is also that of a router before us, which says that nobody knows.
+const TURNED_AWAY: [&[u8]; 3] = [b"READONLY ", b"LOADING ", b"MASTERDOWN Link "];
 
 /// What a blocked client is told whose server becomes a replica (src/blocked.c, `disconnectAllBlockedClients`);
 /// `CLIENT UNBLOCK` is told in other words, and is an answer.
@@ -78,6 +79,11 @@ mod tests {
         check("SET", "-ERR syntax error\r\n", false);
         check("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n", false);
         check("BLPOP", "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n", false);
+        check(
+            "SET",
+            "-MASTERDOWN the connection to Redis was lost while the command was under way\r\n",
+            false,
+        );
         check("SET", "-NOREPLICAS Not enough good replicas to write.\r\n", false);
         check("GET", "+READONLY \r\n", false);
         check("GET", "-ERR WAIT cannot be used with replica instances\r\n", false);
