@@ -28,12 +28,15 @@ pub(super) const ORDER: [&str; 8] = [
     "seconds",
 ];
 
-/// Two replicas on two cores that start others meanwhile have no more to give.
-const PER_SECOND: f64 = 4.0;
+/// One replica on two cores, where another one starts meanwhile, has no more to give.
+const PER_SECOND: f64 = 2.5;
 /// What takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The first page of a worker takes seconds.
 const WARM: u64 = 12;
+
+/// What precedes the number of a visitor who counts.
+const MARK: &str = "visit";
 
 /// Visitors, as they are told apart afterwards.
 const ERRANDS: [(&str, f64, Again); 5] = [
@@ -66,9 +69,9 @@ impl Stage {
     pub(super) fn set(run: &Run) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("stack-shop-").tempdir()?;
         let shop = Shop::open(run.subject, &run.router, dir.path())?;
-        let plan = plan(shop.front.addr(), shop.pretix.seed());
-        warm_up(plan.clone())?;
-        let crowd = Some(Crowd::start(plan)?);
+        let (addr, seed) = (shop.front.addr(), shop.pretix.seed());
+        warm_up(plan(addr, seed, "warm-up"))?;
+        let crowd = Some(Crowd::start(plan(addr, seed, MARK))?);
         Ok(Self { shop, crowd, begun: Instant::now(), _dir: dir })
     }
 
@@ -99,16 +102,16 @@ fn warm_up(plan: Plan) -> Result<()> {
     crowd.finish().map(drop)
 }
 
-fn plan(addr: SocketAddr, seed: &Seed) -> Plan {
+fn plan(addr: SocketAddr, seed: &Seed, mark: &'static str) -> Plan {
     let errands = ERRANDS.iter().map(|&(name, share, _)| {
         let seed = seed.clone();
-        let request = Arc::new(move |id| request(addr, name, &seed, id));
+        let request = Arc::new(move |id| request(addr, name, &seed, &format!("{mark}-{id}")));
         Errand { name, share, request, manner: Manner::Usual }
     });
     Plan { addr, per_second: PER_SECOND, patience: PATIENCE, errands: errands.collect() }
 }
 
-fn request(addr: SocketAddr, errand: &str, seed: &Seed, id: u64) -> Request {
+fn request(addr: SocketAddr, errand: &str, seed: &Seed, id: &str) -> Request {
     let mark = format!("X-Drill-Id: {id}\r\n");
     let login = format!("{mark}Authorization: Token {}\r\n", seed.token);
     let api = |path: &str| format!("/api/v1/organizers/demo/events/conf/{path}/");
@@ -118,7 +121,7 @@ fn request(addr: SocketAddr, errand: &str, seed: &Seed, id: u64) -> Request {
         "static" => Request::get(addr, "/static/pretixbase/img/favicon.ico", &mark),
         "api" => Request::get(addr, &api("items"), &login),
         "order" => order(&login),
-        _ => order(&format!("{login}X-Idempotency-Key: drill-{}-{id}\r\n", std::process::id())),
+        _ => order(&format!("{login}X-Idempotency-Key: {id}\r\n")),
     }
 }
 
@@ -148,8 +151,9 @@ fn figures(visits: &[Visit], begun: &[String]) -> Figures {
     let again = |visit: &&Visit| ERRANDS[visit.errand].2;
     let failed = |visit: &&Visit| !visit.served() && (again(visit) == Again::Always || unsent(visit));
     let unknown = |visit: &&Visit| !visit.served() && again(visit) == Again::Unsent && !unsent(visit);
-    let seen =
-        |visit: &&Visit, least: u32| times.get(visit.id.to_string().as_str()).is_some_and(|n| *n >= least);
+    let seen = |visit: &&Visit, least: u32| {
+        times.get(format!("{MARK}-{}", visit.id).as_str()).is_some_and(|n| *n >= least)
+    };
     let count = |wanted: &dyn Fn(&&Visit) -> bool| visits.iter().filter(wanted).count() as f64;
     let mut waits: Vec<f64> = visits.iter().map(|visit| (visit.took.as_secs_f64() * 1e3).round()).collect();
     waits.sort_by(f64::total_cmp);
@@ -199,7 +203,7 @@ mod tests {
             visit(5, KEYLESS, UNSENT),
             visit(6, KEYLESS, End::Answered { status: 201, retry_after: false }),
         ];
-        let begun = ["3", "6", "6"].map(String::from);
+        let begun = ["visit-3", "visit-6", "visit-6", "warm-up-4"].map(String::from);
         let figures = figures(&visits, &begun);
         let expected = [
             ("failed_requests", 3.0),
