@@ -24,7 +24,7 @@ use crate::access_log::AccessLog;
 use crate::body::{Budget, Limits};
 use crate::cluster::Clusters;
 use crate::config::Config;
-use crate::edge::Edge;
+use crate::edge::{Edge, control};
 use crate::files::{Site, Terms};
 use crate::flags::Args;
 use crate::metrics::{self, Metrics};
@@ -96,6 +96,12 @@ impl Service for Balancer {
             tasks::spawn_essential("acceptor", acceptor, &context.drain);
         }
         self.workers = Some(workers);
+        let houses = self.houses.clone();
+        let current = move || {
+            let house = houses.load();
+            (house.config.clone(), house.edge.clone())
+        };
+        control::offer(&context.routes, &context.status, Arc::new(current));
         let houses = self.houses.clone();
         context.status.section("bodies", move || {
             let budget = &houses.load().budget;

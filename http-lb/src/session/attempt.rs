@@ -7,12 +7,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use proxy_core::link::Link;
+use proxy_core::net::Addr;
 use proxy_core::tls::ClientTls;
 use proxy_core::upstream::Endpoint;
 use tokio::time::Instant;
 
 use super::client::Client;
 use super::desk::Desk;
+use super::house::Way;
 use super::retry::Failure;
 use super::speech::{Speech, Word};
 use super::watchdog::Watchdog;
@@ -68,7 +70,7 @@ pub(super) struct Bounds {
 pub(super) struct Near<'a> {
     pub(super) desk: &'a Desk,
     pub(super) timer: &'a mut Watchdog,
-    pub(super) tls: Option<&'a ClientTls>,
+    pub(super) way: &'a Way,
 }
 
 /// A replica answers: the head is there, and the place in the scratch of what came of the body.
@@ -146,26 +148,36 @@ impl Near<'_> {
         patience: Duration,
     ) -> Result<Link, Failure> {
         add(&self.desk.tally.dialled);
-        let deadline = Instant::now() + patience;
-        let first = if self.tls.is_some() { [&[][..]; 2] } else { speech.parts() };
-        let opened = self.timer.guard(deadline, dial(endpoint.addr(), first)).await;
+        let (deadline, addr) = (Instant::now() + patience, endpoint.addr());
+        let opened = match &self.way.http2 {
+            Some(way) => self.timer.guard(deadline, self.desk.http2.dial(addr, way, speech.parts())).await,
+            None if self.way.tls.is_some() => self.timer.guard(deadline, dial(addr, [&[], &[]])).await,
+            None => self.timer.guard(deadline, dial(addr, speech.parts())).await,
+        };
         let Dialled { link, sent } = match opened {
             Some(Ok(dialled)) => dialled,
             Some(Err(error)) => {
-                tracing::debug!(endpoint = %endpoint.addr(), %error, "unreachable");
+                tracing::debug!(endpoint = %addr, %error, "unreachable");
                 return Err(Failure::Unreachable);
             }
             None => return Err(Failure::Unreachable),
         };
         speech.sent(sent);
-        let Some(tls) = self.tls else { return Ok(link) };
-        let (stream, _) = link.into_stream();
-        match tls.connect(stream, endpoint.addr().host(), &[], deadline).await {
-            Ok(stream) => Ok(Link::new(stream, &[])),
-            Err(error) => {
-                tracing::warn!(endpoint = %endpoint.addr(), %error, "no TLS with a replica");
-                Err(Failure::Unreachable)
-            }
+        match &self.way.tls {
+            Some(tls) if self.way.http2.is_none() => encrypt(link, tls, addr, deadline).await,
+            _ => Ok(link),
+        }
+    }
+}
+
+/// The connection, encrypted; nothing was sent on it yet.
+async fn encrypt(link: Link, tls: &ClientTls, addr: &Addr, deadline: Instant) -> Result<Link, Failure> {
+    let (stream, _) = link.into_stream();
+    match tls.connect(stream, addr.host(), &[], deadline).await {
+        Ok(stream) => Ok(Link::new(stream, &[])),
+        Err(error) => {
+            tracing::warn!(endpoint = %addr, %error, "no TLS with a replica");
+            Err(Failure::Unreachable)
         }
     }
 }

@@ -12,7 +12,7 @@ use proxy_core::worker::Floor;
 use super::house::House;
 use crate::access_log::Book;
 use crate::metrics::{Metrics, Tally};
-use crate::server::Shelves;
+use crate::server::{Shelves, pingora};
 use crate::wire::RequestHead;
 use crate::wire::date;
 
@@ -25,6 +25,8 @@ pub struct Desk {
     pub floor: Rc<Floor>,
     /// Idle connections to replicas.
     pub shelves: Shelves,
+    /// Connections to replicas that speak HTTP/2.
+    pub(super) http2: Rc<pingora::Connections>,
     /// What the worker counts.
     pub tally: Rc<Tally>,
     /// The families that are counted at once, as they are rare.
@@ -61,6 +63,7 @@ impl Desk {
         Self {
             floor,
             shelves: Shelves::default(),
+            http2: Rc::default(),
             tally: Rc::new(metrics.tally(&houses.load().classes)),
             metrics,
             book,

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proxy_core::tls::ClientTls;
 
@@ -10,7 +11,7 @@ use crate::cluster::{ClusterState, Clusters};
 use crate::config::{self, Config, Sticky};
 use crate::edge::Edge;
 use crate::files::Site;
-use crate::server::Keeping;
+use crate::server::{Keeping, pingora};
 use crate::session::http2;
 use crate::session::pace::Tempo;
 use crate::wire::HeadLimits;
@@ -43,6 +44,8 @@ pub struct Way {
     pub cluster: Arc<ClusterState>,
     /// Encryption towards them.
     pub tls: Option<Arc<ClientTls>>,
+    /// There where they speak HTTP/2.
+    pub http2: Option<pingora::Way>,
     /// How connections to them are kept.
     pub keeping: Keeping,
     /// How often a request is tried beyond the first time.
@@ -69,7 +72,9 @@ impl House {
         let answer_head = HeadLimits { line: total, total, fields: 2 * limits.fields };
         let rate = u32::try_from(limits.min_rate.as_usize()).unwrap_or(u32::MAX);
         let tempo = Tempo { grace: limits.min_rate_grace, bytes_per_second: rate };
-        let way = |settings: &config::Cluster| Some(Way::new(settings, clusters.find(&settings.name)?));
+        let patience = config.timeouts.connect;
+        let way =
+            |settings: &config::Cluster| Some(Way::new(settings, clusters.find(&settings.name)?, patience));
         let ways = config.clusters.iter().filter_map(way).collect();
         let classes = config.class_names().into_iter().map(str::to_owned).collect();
         Self { edge, site, ways, classes, budget, head, answer_head, tempo, config }
@@ -82,10 +87,12 @@ impl House {
 }
 
 impl Way {
-    fn new(settings: &config::Cluster, cluster: Arc<ClusterState>) -> Self {
+    fn new(settings: &config::Cluster, cluster: Arc<ClusterState>, patience: Duration) -> Self {
         let keeping = Keeping { timeout: settings.keepalive.idle_timeout, most: settings.keepalive.max_idle };
         let (retries, sticky) = (settings.retries.attempts, settings.sticky.clone());
         let hashes = settings.policy == config::Policy::Hash;
-        Self { tls: cluster.tls(), cluster, keeping, retries, hashes, sticky }
+        let tls = cluster.tls();
+        let http2 = settings.http2.then(|| pingora::Way { tls: tls.clone(), patience });
+        Self { tls, http2, cluster, keeping, retries, hashes, sticky }
     }
 }

@@ -15,6 +15,8 @@ pub mod retry;
 mod send;
 mod speech;
 mod story;
+#[cfg(test)]
+mod toy;
 pub mod visit;
 pub mod watchdog;
 

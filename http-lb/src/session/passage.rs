@@ -132,7 +132,7 @@ impl<C: Client> Exchange<'_, C> {
         loop {
             let at = slot.endpoint().clone();
             self.story.was_at(&at);
-            let near = Near { desk: self.desk, timer: &mut *self.timer, tls: way.tls.as_deref() };
+            let near = Near { desk: self.desk, timer: &mut *self.timer, way };
             let failure = match ask(self.client, request, &at, afresh, answer, &bounds, near).await {
                 Ok(answered) => return Ok((slot, answered)),
                 Err(failure) => failure,

@@ -46,6 +46,8 @@ pub struct Http1 {
     seat: Seat,
     /// The request that is being read.
     head: Option<Box<RequestHead>>,
+    /// Watches over replicas at work for us. It stays here, as arming a timer anew costs more than reading a request.
+    timer: Watchdog,
     /// Until when the connection may be idle, or the head of the next request must be there.
     due: Instant,
 }
@@ -94,7 +96,7 @@ impl Http1 {
     pub fn new(link: Link, seat: Seat, visit: Visit) -> Self {
         let due = Instant::now() + visit.desk.house().config.timeouts.idle;
         let line = Line { link, dog: Watchdog::default(), visit, requests: 0 };
-        Self { line, seat, head: None, due }
+        Self { line, seat, head: None, timer: Watchdog::default(), due }
     }
 
     /// Serves it to its end.
@@ -206,9 +208,9 @@ impl Http1 {
     async fn answer(&mut self) -> After {
         let Some(head) = self.head.take() else { return After::GoesOn };
         self.line.requests += 1;
-        let (visit, mut timer) = (self.line.visit.clone(), Watchdog::default());
+        let visit = self.line.visit.clone();
         let mut turn = Turn::new(&mut self.line, &self.seat, &head);
-        let serving = exchange::serve(&mut turn, &head, &visit, &mut timer);
+        let serving = exchange::serve(&mut turn, &head, &visit, &mut self.timer);
         let served = self.seat.until_terminated(serving).await;
         let outcome = turn.outcome();
         self.desk().take_back(head);

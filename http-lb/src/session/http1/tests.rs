@@ -1,1 +1,272 @@
-//! Conversations with the codec. Kind: driver.
+//! Conversations with the codec and the engine, as texts. Kind: driver.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::session::toy::{Script, Shop, with};
+
+const OK: &str = "HTTP/1.1 200 OK\ncontent-length: 2\n\nhi";
+
+fn hi(_: &str) -> (Vec<String>, bool) {
+    (vec![OK.to_owned()], false)
+}
+
+fn as_it_is(_: &mut Config) {}
+
+/// One client says something to a balancer whose replica answers by `script`, and hears what is expected.
+#[track_caller]
+fn check(script: Script, says: &str, hears: &str) {
+    let heard = with(script, as_it_is, async |shop: Shop| shop.hears(says).await);
+    assert_eq!(heard, hears);
+}
+
+/// As [`check`], for what matters of an answer alone: how it begins, and whether the connection ends.
+#[track_caller]
+fn check_start(script: Script, adapt: fn(&mut Config), says: &str, start: &str, ends: bool) {
+    let heard = with(script, adapt, async |shop: Shop| shop.hears(says).await);
+    assert!(heard.starts_with(start) && heard.ends_with('|') == ends, "{heard}");
+}
+
+#[test]
+fn a_connection_carries_one_request_after_the_other() {
+    let get = "GET / HTTP/1.1\nhost: a\n\n";
+    let answer = "HTTP/1.1 200 OK\ncontent-length: 2\n\nhi";
+    check(hi, get, answer);
+    check(hi, &get.repeat(3), &answer.repeat(3));
+}
+
+#[test]
+fn who_wants_it_closed_has_it_closed() {
+    let answer = "HTTP/1.1 200 OK\ncontent-length: 2\nconnection: close\n\nhi|";
+    check(hi, "GET / HTTP/1.1\nhost: a\nconnection: close\n\n", answer);
+    check(hi, "GET / HTTP/1.0\nhost: a\n\n", answer);
+    let kept = "HTTP/1.1 200 OK\ncontent-length: 2\nconnection: keep-alive\n\nhi";
+    check(hi, "GET / HTTP/1.0\nhost: a\nconnection: keep-alive\n\n", kept);
+}
+
+#[test]
+fn what_is_not_http_is_refused_and_never_repeated_to_its_sender() {
+    let says = "GET /<script>x</script> HTTP/1.1\nhost: a\nhost: b\n\n";
+    let heard = with(hi, as_it_is, async |shop: Shop| shop.hears(says).await);
+    assert!(heard.starts_with("HTTP/1.1 400 Bad Request\n") && heard.ends_with('|'), "{heard}");
+    assert!(!heard.contains("script"), "{heard}");
+    check_start(hi, as_it_is, "\u{1}\u{2}", "HTTP/1.1 400 ", true);
+    let long = format!("GET /{} HTTP/1.1\nhost: a\n\n", "x".repeat(9000));
+    check_start(hi, as_it_is, &long, "HTTP/1.1 414 ", true);
+    let many = format!("GET / HTTP/1.1\nhost: a\n{}\n", "a: b\n".repeat(200));
+    check_start(hi, as_it_is, &many, "HTTP/1.1 431 ", true);
+}
+
+#[test]
+fn a_head_has_a_deadline_and_an_idle_connection_another() {
+    let heard = with(hi, as_it_is, async |shop: Shop| {
+        let (mut slow, mut idle) = (shop.client(), shop.client());
+        slow.says_exactly("GET / HT").await;
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        slow.says_exactly("TP/1.1\r\n").await;
+        let early = slow.hears().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let late = slow.hears().await;
+        tokio::time::sleep(Duration::from_secs(70)).await;
+        (early, late, idle.hears().await)
+    });
+    assert_eq!((heard.0.as_str(), heard.2.as_str()), ("", "|"));
+    assert!(heard.1.starts_with("HTTP/1.1 408 ") && heard.1.ends_with('|'), "{}", heard.1);
+}
+
+#[test]
+fn who_hesitates_is_invited_by_us() {
+    let heard = with(hi, as_it_is, async |shop: Shop| {
+        let mut client = shop.client();
+        client.says("POST / HTTP/1.1\nhost: a\nexpect: 100-continue\ncontent-length: 3\n\n").await;
+        let invited = client.hears().await;
+        assert!(shop.asked.borrow().is_empty(), "the replica is not bothered before the body is there");
+        client.says("a=1").await;
+        let answer = client.hears().await;
+        assert!(!shop.asked.borrow()[0].contains("expect"));
+        (invited, answer)
+    });
+    assert_eq!(heard.0, "HTTP/1.1 100 Continue\n\n");
+    assert_eq!(heard.1, "HTTP/1.1 200 OK\ncontent-length: 2\n\nhi");
+}
+
+#[test]
+fn a_body_in_chunks_reaches_the_replica_with_its_length() {
+    with(hi, as_it_is, async |shop: Shop| {
+        let chunks = "POST / HTTP/1.1\nhost: a\ntransfer-encoding: chunked\n\n2\na=\n1\n1\n0\n\n";
+        assert!(shop.hears(chunks).await.starts_with("HTTP/1.1 200"));
+        let asked = shop.asked.borrow();
+        assert!(asked[0].contains("content-length: 3\n") && asked[0].ends_with("\n\na=1"), "{}", asked[0]);
+        assert!(!asked[0].contains("chunked"));
+    });
+}
+
+#[test]
+fn a_body_that_is_too_large_or_too_slow_or_broken_is_told_so() {
+    let small = |config: &mut Config| config.limits.body = proxy_core::config::Size::new(10);
+    let large = format!("POST / HTTP/1.1\nhost: a\ncontent-length: 11\n\n{}", "x".repeat(11));
+    check_start(hi, small, &large, "HTTP/1.1 413 ", false);
+    let chunks = "POST / HTTP/1.1\nhost: a\ntransfer-encoding: chunked\n\n6\nabcdef\n6\nabcdef\n";
+    check_start(hi, small, chunks, "HTTP/1.1 413 ", true);
+    let broken = "POST / HTTP/1.1\nhost: a\ntransfer-encoding: chunked\n\nxyz\n";
+    check_start(hi, as_it_is, broken, "HTTP/1.1 400 ", true);
+    let heard = with(hi, as_it_is, async |shop: Shop| {
+        let mut client = shop.client();
+        client.says("POST / HTTP/1.1\nhost: a\ncontent-length: 100\n\n").await;
+        for _ in 0..12 {
+            client.says("x").await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        client.hears().await
+    });
+    assert!(heard.starts_with("HTTP/1.1 408 "), "{heard}");
+}
+
+#[test]
+fn an_answer_to_head_has_no_body() {
+    let script: Script = |_| (vec!["HTTP/1.1 200 OK\ncontent-length: 2\n\n".to_owned()], false);
+    check(
+        script,
+        &"HEAD / HTTP/1.1\nhost: a\n\n".repeat(2),
+        &"HTTP/1.1 200 OK\ncontent-length: 2\n\n".repeat(2),
+    );
+}
+
+#[test]
+fn an_answer_whose_length_nobody_told_has_one_when_it_is_small() {
+    let close: Script = |_| (vec!["HTTP/1.1 200 OK\n\nhel".to_owned(), "lo".to_owned()], true);
+    check(close, "GET / HTTP/1.1\nhost: a\n\n", "HTTP/1.1 200 OK\ncontent-length: 5\n\nhello");
+    let chunks: Script = |_| {
+        (vec!["HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n2\nhe\n".into(), "3\nllo\n0\n\n".into()], false)
+    };
+    check(chunks, "GET / HTTP/1.1\nhost: a\n\n", "HTTP/1.1 200 OK\ncontent-length: 5\n\nhello");
+}
+
+#[test]
+fn events_reach_the_client_as_they_come() {
+    let script: Script = |_| {
+        let head = "HTTP/1.1 200 OK\ncontent-type: text/event-stream\n\n";
+        (vec![head.to_owned(), "data: 1\n\n".to_owned(), "data: 2\n\n".to_owned()], true)
+    };
+    let head = "HTTP/1.1 200 OK\ncontent-type: text/event-stream\ntransfer-encoding: chunked\n\n";
+    let events = format!("{head}b\ndata: 1\n\n\nb\ndata: 2\n\n\n0\n\n");
+    check(script, "GET / HTTP/1.1\nhost: a\n\n", &events);
+}
+
+#[test]
+fn hints_go_before_the_answer() {
+    let script: Script =
+        |_| (vec!["HTTP/1.1 103 Early Hints\nlink: </a.css>\n\n".to_owned(), OK.to_owned()], false);
+    let hinted = "HTTP/1.1 103 Early Hints\nlink: </a.css>\n\nHTTP/1.1 200 OK\ncontent-length: 2\n\nhi";
+    check(script, "GET / HTTP/1.1\nhost: a\n\n", hinted);
+}
+
+#[test]
+fn a_large_answer_frees_the_replica_before_the_client_has_it() {
+    let script: Script =
+        |_| (vec![format!("HTTP/1.1 200 OK\ncontent-length: 3000000\n\n{}", "x".repeat(3_000_000))], false);
+    let heard = with(script, as_it_is, async |shop: Shop| {
+        let (mut slow, mut next) = (shop.client(), shop.client());
+        slow.says("GET / HTTP/1.1\nhost: a\n\n").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        next.says("GET /next HTTP/1.1\nhost: a\n\n").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*shop.calls.borrow(), 1, "the connection was free for the next one");
+        (slow.hears().await.len(), next.hears().await.len())
+    });
+    assert!(heard.0 > 3_000_000 && heard.1 > 3_000_000, "{heard:?}");
+}
+
+#[test]
+fn connections_to_replicas_are_used_again() {
+    with(hi, as_it_is, async |shop: Shop| {
+        for _ in 0..3 {
+            shop.hears("GET / HTTP/1.1\nhost: a\n\n").await;
+        }
+        assert_eq!((*shop.calls.borrow(), shop.asked.borrow().len()), (1, 3));
+    });
+}
+
+#[test]
+fn what_may_have_been_done_is_not_done_again() {
+    let hang_up: Script = |_| (Vec::new(), true);
+    for (method, asked) in [("GET", 3), ("POST", 1)] {
+        with(hang_up, as_it_is, async |shop: Shop| {
+            let mut client = shop.client();
+            client.says(&format!("{method} / HTTP/1.1\nhost: a\n\n")).await;
+            tokio::time::sleep(Duration::from_secs(16)).await;
+            let heard = client.hears().await;
+            assert!(heard.starts_with("HTTP/1.1 502 "), "{heard}");
+            assert!(shop.asked.borrow().len() <= asked && !shop.asked.borrow().is_empty(), "{method}");
+        });
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_trusted_is_a_bad_gateway() {
+    let both: Script =
+        |_| (vec!["HTTP/1.1 200 OK\ncontent-length: 2\ntransfer-encoding: chunked\n\nhi".to_owned()], false);
+    check_start(both, as_it_is, "POST / HTTP/1.1\nhost: a\n\n", "HTTP/1.1 502 ", false);
+    let more: Script = |_| (vec![format!("{OK}HTTP/1.1 200 OK\ncontent-length: 4\n\nevil")], false);
+    with(more, as_it_is, async |shop: Shop| {
+        let twice = shop.hears(&"GET / HTTP/1.1\nhost: a\n\n".repeat(2)).await;
+        assert!(!twice.contains("evil") && twice.matches("200 OK").count() == 2, "{twice}");
+        assert_eq!(*shop.calls.borrow(), 2, "a connection with more on it is not used again");
+    });
+}
+
+#[test]
+fn a_replica_that_says_nothing_is_given_up() {
+    let silent: Script = |_| (Vec::new(), false);
+    let heard = with(silent, as_it_is, async |shop: Shop| {
+        let mut client = shop.client();
+        client.says("GET / HTTP/1.1\nhost: a\n\n").await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        client.hears().await
+    });
+    assert!(heard.starts_with("HTTP/1.1 504 "), "{heard}");
+}
+
+#[test]
+fn an_answer_that_breaks_off_in_the_middle_is_seen_to() {
+    let script: Script =
+        |_| (vec![format!("HTTP/1.1 200 OK\ncontent-length: 200000\n\n{}", "x".repeat(100_000))], true);
+    let heard = with(script, as_it_is, async |shop: Shop| shop.hears("GET / HTTP/1.1\nhost: a\n\n").await);
+    assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with('|') && heard.len() < 150_000);
+}
+
+#[test]
+fn draining_says_so_with_the_last_answer_and_closes_the_idle() {
+    let slow: Script = |_| (vec![OK[..20].to_owned(), OK[20..].to_owned()], false);
+    with(slow, as_it_is, async |shop: Shop| {
+        let (mut busy, mut idle) = (shop.client(), shop.client());
+        busy.says("GET / HTTP/1.1\nhost: a\n\n").await;
+        tokio::task::yield_now().await;
+        shop.drain.begin();
+        let last = busy.hears().await;
+        assert!(last.contains("connection: close\n") && last.ends_with("hi|"), "{last}");
+        assert_eq!(idle.hears().await, "|");
+    });
+}
+
+#[test]
+fn after_101_both_sides_talk_freely() {
+    let script: Script = |request| match request.contains("upgrade: toy") {
+        true => (
+            vec!["HTTP/1.1 101 Switching Protocols\nconnection: upgrade\nupgrade: toy\n\nhello".to_owned()],
+            false,
+        ),
+        false => (vec![OK.to_owned()], false),
+    };
+    let heard = with(script, as_it_is, async |shop: Shop| {
+        shop.hears("GET / HTTP/1.1\nhost: a\nconnection: upgrade\nupgrade: toy\n\n").await
+    });
+    assert!(heard.starts_with("HTTP/1.1 101 Switching Protocols\n"), "{heard}");
+    assert!(heard.contains("upgrade: toy\n") && heard.ends_with("hello"), "{heard}");
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    let size = with(hi, as_it_is, async |shop: Shop| shop.session_size());
+    assert!(size <= 768, "{size} bytes");
+}
