@@ -82,7 +82,7 @@ fn terms(cluster: &config::Cluster, classes: &[String]) -> Terms {
     let limits = Limits {
         max: queue.max,
         per_class,
-        reserved: queue.reserved.unwrap_or_default(),
+        reserved: queue.reserved,
         low_share_percent: queue.low_share_percent.min(100),
         timeout: queue.timeout,
     };

@@ -228,8 +228,9 @@ pub struct Queue {
     /// How long.
     #[serde(with = "duration")]
     pub timeout: Duration,
-    /// Slots of the whole cluster that only the first class may take; 0 if absent, 1 with the Pretix profile.
-    pub reserved: Option<u32>,
+    /// Slots of the whole cluster that only the first class may take. They idle while nobody of that class asks, and the
+    /// first class goes before all others anyhow: for many slots, and requests that must not wait for one to end.
+    pub reserved: u32,
     /// At most so many of a class, by its name.
     pub max_of_class: BTreeMap<String, usize>,
     /// The share of the slots, in percent, that lower classes get while higher ones wait; 0 lets them starve.
@@ -244,7 +245,7 @@ impl Default for Queue {
         Self {
             max: 1000,
             timeout: Duration::from_secs(15),
-            reserved: None,
+            reserved: 0,
             max_of_class: BTreeMap::new(),
             low_share_percent: 5,
             retry_after: Duration::from_secs(5),

@@ -30,7 +30,6 @@ fn pretix(config: &mut Config) {
     for cluster in &mut config.clusters {
         // `/healthcheck/` looks at the database and at Redis; for any other host Pretix answers 400.
         cluster.check.get_or_insert_with(|| Check { path: "/healthcheck/".to_owned(), ..Check::default() });
-        cluster.queue.reserved.get_or_insert(1);
         // Pretix keeps the answer of such a POST and gives it again (pretix/api/middleware.py).
         if cluster.retries.idempotency_key.is_empty() {
             cluster.retries.idempotency_key = vec!["/api/".to_owned()];

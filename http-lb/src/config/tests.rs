@@ -96,10 +96,9 @@ fn the_pretix_profile_fills_in_what_was_left_out() {
 
 #[test]
 fn the_operator_goes_before_the_profile() {
-    let clusters = "[{ upstreams = [\"a:1\"], check = { path = \"/alive\" }, queue = { reserved = 0 } }]";
+    let clusters = "[{ upstreams = [\"a:1\"], check = { path = \"/alive\" } }]";
     let config = valid(&[("clusters", clusters), ("profile", "pretix"), ("classes", "[{ name = \"all\" }]")]);
     assert_eq!(config.clusters[0].check.as_ref().map(|check| check.path.as_str()), Some("/alive"));
-    assert_eq!(config.clusters[0].queue.reserved, Some(0));
     assert_eq!(config.class_names(), ["all"]);
 }
 
