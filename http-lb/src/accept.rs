@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::edge::Arrival;
 use crate::session::http1::{Ended, Http1};
-use crate::session::watchdog::Watchdog;
 use crate::session::{Desk, Visit, exchange, http2};
 use crate::wire::RequestHead;
 
@@ -90,7 +89,9 @@ async fn speak_http2(desk: &Rc<Desk>, arrival: Arrival, stream: Stream, early: V
         let visit = visit.clone();
         async move {
             // What became of it is between the client and its stream: a connection outlives both.
-            exchange::serve(&mut client, &head, &visit, &mut Watchdog::default()).await;
+            let mut timer = client.take_timer();
+            exchange::serve(&mut client, &head, &visit, &mut timer).await;
+            client.keep_timer(timer);
         }
     };
     let terms = desk.house().http2();

@@ -180,7 +180,8 @@ where
         match poll_fn(|cx| session.poll_event(cx)).await {
             Event::Request(request, respond) => {
                 if let Some((head, client)) = session.admit(request, respond) {
-                    spawn_session(exchange(head, client));
+                    // In a box from the start: it is large, and a task moves what it is given several times.
+                    spawn_session(Box::pin(exchange(head, client)));
                 }
                 if let Some(ending) = session.count() {
                     return ending;

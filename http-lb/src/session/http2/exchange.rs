@@ -78,6 +78,16 @@ impl Exchange {
         Self { request, respond, answer, watchdog, begun: Instant::now(), listening, sent: 0, shared }
     }
 
+    /// A timer for who answers this: one that an earlier exchange of the connection has [kept](Self::keep_timer), if any.
+    pub fn take_timer(&self) -> Watchdog {
+        self.shared.take_timer()
+    }
+
+    /// Leaves a timer for exchanges to come.
+    pub fn keep_timer(&self, timer: Watchdog) {
+        self.shared.keep_timer(timer);
+    }
+
     /// Awaits the next piece of the body, which keeps its tempo and its time.
     async fn hear(&mut self) -> Result<Option<Bytes>, BodyFault> {
         let terms = &self.shared.terms;

@@ -8,11 +8,14 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::Terms;
+use crate::session::watchdog::Watchdog;
 use crate::wire::date;
 
 /// Requests that a client may give up, beyond half of all that it made: people close tabs, attackers do nothing else
 /// (CVE-2023-44487).
 const GIVEN_UP: u64 = 100;
+/// Timers that a connection keeps: as many as it mostly has requests at the same time.
+const TIMERS: usize = 4;
 /// Bytes that may come for each that carries something, and how many more at first. Pings, settings, priorities and
 /// window updates have their place, but not eight times that of requests and answers together; nginx draws the line
 /// there, too.
@@ -35,6 +38,8 @@ pub(super) struct Shared {
     heard: Cell<u64>,
     /// Bytes of heads and bodies, both ways.
     carried: Cell<u64>,
+    /// The timers of exchanges that have ended: one that is armed already costs the next nothing.
+    timers: RefCell<Vec<Watchdog>>,
 }
 
 impl Shared {
@@ -47,6 +52,18 @@ impl Shared {
             given_up: Cell::new(0),
             heard: Cell::new(0),
             carried: Cell::new(0),
+            timers: RefCell::default(),
+        }
+    }
+
+    pub(super) fn take_timer(&self) -> Watchdog {
+        self.timers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn keep_timer(&self, timer: Watchdog) {
+        let mut timers = self.timers.borrow_mut();
+        if timers.len() < TIMERS {
+            timers.push(timer);
         }
     }
 
