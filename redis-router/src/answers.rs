@@ -2,11 +2,12 @@
 
 /// The truth about a write that was sent to a server which then was lost; the client's connection lives on.
 ///
-/// The code is Redis' own for a lost master, so that a client does what it does when its own connection is lost in the
-/// same moment: redis-py raises a `ConnectionError`, which Celery survives. A code that clients don't know is a
-/// `ResponseError` to them, as of a faulty command, and ends a Celery worker.
+/// By the code a client does what it would do if its own connection were lost in the same moment: it is the only one for
+/// which redis-py raises a `ConnectionError`, which Celery survives. Any other is a `ResponseError`, as of a faulty command,
+/// and ends a Celery worker. The price: a client that repeats after LOADING by itself, repeats this as well, as it
+/// would after a lost connection.
 pub const UNKNOWN: &str =
-    "MASTERDOWN the connection to Redis was lost while the command was under way: it may have run, or not";
+    "LOADING the connection to Redis was lost while the command was under way: it may have run, or not";
 
 /// No master could be reached in time; nothing was sent. Clients know the code as one that passes.
 pub const NO_MASTER: &str =

@@ -19,7 +19,7 @@ pub enum Outcome {
     Acked(Option<Evidence>),
     /// Refused with an error that says that it did not happen.
     Failed(String),
-    /// Cut off without an answer, or answered as unknown (SQLSTATE 08007, `MASTERDOWN … it may have run, or not`): it may have happened.
+    /// Cut off without an answer, or answered as unknown (SQLSTATE 08007, `LOADING … it may have run, or not`): it may have happened.
     Unknown,
 }
 

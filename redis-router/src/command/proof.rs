@@ -6,8 +6,10 @@ use crate::command::{Command, Flags, Group};
 const BECAUSE: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 
 /// What a server says that can't run a command as things stand, before it runs it (src/server.c, `processCommand`).
-/// The code of the third is also that of a router before us, which says that nobody knows.
-const TURNED_AWAY: [&[u8]; 3] = [b"READONLY ", b"LOADING ", b"MASTERDOWN Link "];
+const TURNED_AWAY: [&[u8]; 3] = [b"READONLY ", b"LOADING ", b"MASTERDOWN "];
+
+/// What another router says of a write that may have run.
+const NOBODY_KNOWS: &[u8] = b"LOADING the connection to Redis was lost";
 
 /// What a blocked client is told whose server becomes a replica (src/blocked.c, `disconnectAllBlockedClients`);
 /// `CLIENT UNBLOCK` is told in other words, and is an answer.
@@ -26,6 +28,9 @@ pub fn proves_not_run(command: &Command, head: &[u8]) -> bool {
         return command.flags.contain(Flags::BLOCKING);
     }
     let reason = head.strip_prefix(BECAUSE).or_else(|| head.strip_prefix(b"-")).unwrap_or_default();
+    if reason.starts_with(NOBODY_KNOWS) {
+        return false;
+    }
     if !TURNED_AWAY.iter().any(|code| reason.starts_with(code)) {
         return matches!(command.name, "wait" | "waitaof") && is_wait_on_replica(head);
     }
@@ -79,11 +84,7 @@ mod tests {
         check("SET", "-ERR syntax error\r\n", false);
         check("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n", false);
         check("BLPOP", "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n", false);
-        check(
-            "SET",
-            "-MASTERDOWN the connection to Redis was lost while the command was under way\r\n",
-            false,
-        );
+        check("SET", "-LOADING the connection to Redis was lost while the command was under way\r\n", false);
         check("SET", "-NOREPLICAS Not enough good replicas to write.\r\n", false);
         check("GET", "+READONLY \r\n", false);
         check("GET", "-ERR WAIT cannot be used with replica instances\r\n", false);

@@ -3,7 +3,7 @@
 use super::*;
 
 const UNKNOWN_REPLY: &str =
-    "-MASTERDOWN the connection to Redis was lost while the command was under way: it may have run, or not/";
+    "-LOADING the connection to Redis was lost while the command was under way: it may have run, or not/";
 const READONLY: &str = "-READONLY You can't write against a read only replica./";
 const ABORT: &str = "-EXECABORT Transaction discarded because of previous errors./";
 
