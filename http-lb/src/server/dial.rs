@@ -17,8 +17,8 @@ use proxy_core::link::Link;
 use proxy_core::net::{self, Addr, SocketOptions, Stream};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, sendmsg,
-    socket_with,
+    AddressFamily, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send,
+    sendmsg, socket_with,
 };
 
 /// How long names may take to be resolved and connected to. Discovery gives addresses; a name is a rare guest here.
@@ -46,7 +46,7 @@ pub async fn dial(addr: &Addr, parts: [&[u8]; 2]) -> Result<Dialled, Unreachable
         Addr::Unix(path) => open_unix(path)?,
         Addr::Tcp { .. } => match addr.socket_addr() {
             Some(ip) => open_tcp(ip)?,
-            None => return dial_name(addr, parts).await,
+            None => return Box::pin(dial_name(addr, parts)).await,
         },
     };
     let sent = send_at_once(&opened, parts)?;
@@ -98,7 +98,11 @@ fn open_unix(path: &Path) -> io::Result<OwnedFd> {
 /// What the kernel takes now; nothing while the connection does not stand (EAGAIN).
 fn send_at_once(socket: &OwnedFd, parts: [&[u8]; 2]) -> io::Result<usize> {
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    match sendmsg(socket, &parts.map(IoSlice::new), &mut SendAncillaryBuffer::default(), flags) {
+    let sent = match parts {
+        [whole, []] => send(socket, whole, flags),
+        parts => sendmsg(socket, &parts.map(IoSlice::new), &mut SendAncillaryBuffer::default(), flags),
+    };
+    match sent {
         Ok(sent) => Ok(sent),
         Err(Errno::AGAIN) => Ok(0),
         Err(error) => Err(error.into()),

@@ -6,6 +6,8 @@
 //!          │                    └─ none, but a cluster behind it ─┐
 //!          └─ a cluster's ────────────────────────────────────────┴─ pass on ─────▶ respond
 //! ```
+//! What few requests need (waiting for a slot, a long body, a page) is boxed where it is called: the future of a request
+//! is made, moved and freed for each of them, so that its size is time.
 
 use proxy_core::link::Link;
 use tokio::time::Instant;
@@ -21,7 +23,7 @@ use crate::edge::route::Target;
 use crate::edge::{Answer, Asked, Back, Coding, RequestId, Route, added_fields};
 use crate::metrics::By;
 use crate::wire::path::normalise;
-use crate::wire::{Method, RequestHead};
+use crate::wire::{Method, Name, RequestHead};
 
 use crate::edge::Verdict;
 
@@ -117,14 +119,14 @@ impl<'a, C: Client> Exchange<'a, C> {
         let house = self.house;
         let route = match house.edge.judge(&self.asked, self.story.begun().into_std()) {
             Verdict::Go(route) => route,
-            Verdict::Answer(answer, why, route) => return self.say(&answer, why, route).await,
+            Verdict::Answer(answer, why, route) => return Box::pin(self.say(&answer, why, route)).await,
         };
         self.story.logged = route.log;
         if let Some(auth) = &route.auth
-            && !auth.admits(self.asked.head.known(crate::wire::Name::Authorization)).await
+            && !Box::pin(auth.admits(self.asked.head.known(Name::Authorization))).await
         {
             let answer = house.edge.challenge(auth, route, self.asked.head, self.asked.id);
-            return self.say(&answer, "password", Some(route)).await;
+            return Box::pin(self.say(&answer, "password", Some(route))).await;
         }
         self.story.class = house.edge.class(route, self.asked.head, self.asked.path);
         let served = match route.target {
@@ -159,7 +161,7 @@ impl<'a, C: Client> Exchange<'a, C> {
     async fn refuse(&mut self, trouble: Trouble, route: Option<&Route>) -> Served {
         let Trouble::Tell { status, why, retry_after } = trouble else { return Served::Gone };
         let page = self.house.edge.page(status, route, self.asked.head, retry_after, self.asked.id);
-        self.say(&page, why, route).await
+        Box::pin(self.say(&page, why, route)).await
     }
 
     /// Says an answer of ours.

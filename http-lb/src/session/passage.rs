@@ -34,7 +34,12 @@ impl<C: Client> Exchange<'_, C> {
     /// Passes the request on to a replica of this cluster, and its answer back.
     pub(super) async fn pass_on(&mut self, route: &Route, cluster: usize) -> Result<Served, Trouble> {
         let way = self.house.ways.get(cluster).ok_or(Trouble::tell(503, "no_cluster"))?;
-        let spool = if route.stream_request { None } else { self.gather(route).await? };
+        let spool = match self.asked.head.framing() {
+            Framing::Length(_) | Framing::Chunked if !route.stream_request => {
+                Box::pin(self.gather(route)).await?
+            }
+            _ => None,
+        };
         let payload = payload(self.asked.head.framing(), spool.as_ref(), route);
         let mut head = Vec::with_capacity(HEAD_BYTES);
         self.write_head(&mut head, route, cluster, way, &payload);
@@ -159,16 +164,20 @@ impl<C: Client> Exchange<'_, C> {
     /// A slot, at once or when it is this request's turn; a client that leaves gives up its place.
     async fn slot(&mut self, way: &Way, ticket: &Ticket) -> Result<Slot, Trouble> {
         let asked = Instant::now();
-        let slot = match way.cluster.try_slot(ticket) {
+        match way.cluster.try_slot(ticket) {
             Some(slot) => {
                 self.story.has_slot(asked, asked);
-                return Ok(slot);
+                Ok(slot)
             }
-            None => tokio::select! {
-                biased;
-                slot = way.cluster.slot(ticket) => slot,
-                () = self.client.gone() => return Err(Trouble::Gone),
-            },
+            None => Box::pin(self.queue(way, ticket, asked)).await,
+        }
+    }
+
+    async fn queue(&mut self, way: &Way, ticket: &Ticket, asked: Instant) -> Result<Slot, Trouble> {
+        let slot = tokio::select! {
+            biased;
+            slot = way.cluster.slot(ticket) => slot,
+            () = self.client.gone() => return Err(Trouble::Gone),
         };
         self.story.has_slot(asked, Instant::now());
         slot.map_err(|shed| Trouble::Tell {
@@ -188,7 +197,7 @@ impl<C: Client> Exchange<'_, C> {
         Answered { talk, data }: Answered,
     ) -> Result<Served, Trouble> {
         if answer.status() == 101 {
-            return self.upgrade(route, slot, answer, talk).await;
+            return Box::pin(self.upgrade(route, slot, answer, talk)).await;
         }
         if let Some(file) = answer.known(Name::XAccelRedirect)
             && let Some(site) = &self.house.site
@@ -197,7 +206,7 @@ impl<C: Client> Exchange<'_, C> {
             let fields = answer.entries().map(|field| (field.name, field.value));
             let found = site.accel(&Wants::of(self.asked.head), &path, fields, self.desk.seconds());
             drop((slot, talk)); // what it says besides is not wanted, and nobody is to wait for it
-            return self.send(found, route).await;
+            return Box::pin(self.send(found, route)).await;
         }
         let tag = way.sticky.as_ref().filter(|_| self.tag(way) != Some(slot.tag())).map(|_| slot.tag());
         let mut lease =
@@ -244,11 +253,11 @@ impl<C: Client> Exchange<'_, C> {
         let passed = if whole {
             passing.whole(data).await
         } else if route.stream_response || is_stream(answer) {
-            passing.stream(data, &mut lease).await
+            Box::pin(passing.stream(data, &mut lease)).await
         } else {
             let most = self.house.config.buffers.per_request.as_usize() as u64;
             let backlog = Backlog::new(&self.house.budget, most);
-            passing.take(data, &mut lease, backlog).await
+            Box::pin(passing.take(data, &mut lease, backlog)).await
         };
         self.story.is_free(lease.freed());
         match passed {

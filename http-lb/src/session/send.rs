@@ -37,10 +37,10 @@ impl<C: Client> Exchange<'_, C> {
             }
             files::Answer::Disk { status, fields, length, file, offset } => {
                 let part = Part::Disk { file, offset, length };
-                self.send_parts(status, &fields, length, vec![part], route).await
+                Box::pin(self.send_parts(status, &fields, length, vec![part], route)).await
             }
             files::Answer::Parts { fields, length, parts } => {
-                self.send_parts(206, &fields, length, parts, route).await
+                Box::pin(self.send_parts(206, &fields, length, parts, route)).await
             }
             files::Answer::Missing | files::Answer::Denied => return Err(Trouble::tell(404, "no_file")),
             files::Answer::NotAllowed => return Err(Trouble::tell(405, "method")),
@@ -83,7 +83,7 @@ impl<C: Client> Exchange<'_, C> {
         let whole = body.len() <= FIRST;
         self.client.begin(&head, &body[..body.len().min(FIRST)], whole)?;
         if !whole {
-            self.client.write(body.slice(FIRST..)).await?;
+            Box::pin(self.client.write(body.slice(FIRST..))).await?;
             self.client.end(&[])?;
         }
         self.client.flush().await

@@ -82,9 +82,7 @@ impl Shop {
     /// A client connects.
     pub(super) fn client(&self) -> Caller {
         let (near, far) = UnixStream::pair().unwrap();
-        let arrival = Arrival { peer: None, tls: false, port: 80 };
-        let visit = Visit { desk: self.desk.clone(), arrival, may_be_http2: false };
-        let session = Http1::new(Link::new(near.into(), &[]), self.desk.floor.seat(), visit);
+        let session = self.open_session(near);
         spawn_session(async move {
             session.serve().await;
         });
@@ -98,12 +96,15 @@ impl Shop {
         client.hears().await
     }
 
-    /// The size of an idle session's future.
-    pub(super) fn session_size(&self) -> usize {
-        let (near, _far) = UnixStream::pair().unwrap();
+    /// A session that nobody runs.
+    pub(super) fn session(&self) -> Http1 {
+        self.open_session(UnixStream::pair().unwrap().0)
+    }
+
+    fn open_session(&self, near: UnixStream) -> Http1 {
         let arrival = Arrival { peer: None, tls: false, port: 80 };
         let visit = Visit { desk: self.desk.clone(), arrival, may_be_http2: false };
-        size_of_val(&Http1::new(Link::new(near.into(), &[]), self.desk.floor.seat(), visit).serve())
+        Http1::new(Link::new(near.into(), &[]), self.desk.floor.seat(), visit)
     }
 }
 

@@ -13,7 +13,8 @@ mod say;
 mod tests;
 mod turn;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -210,8 +211,15 @@ impl Http1 {
         self.line.requests += 1;
         let visit = self.line.visit.clone();
         let mut turn = Turn::new(&mut self.line, &self.seat, &head);
-        let serving = exchange::serve(&mut turn, &head, &visit, &mut self.timer);
-        let served = self.seat.until_terminated(serving).await;
+        let served = {
+            let mut serving = pin!(exchange::serve(&mut turn, &head, &visit, &mut self.timer));
+            // Not `until_terminated`, which would hold the whole of it a second time.
+            poll_fn(|cx| match self.seat.pulse(cx) {
+                Some(Pulse::Terminate) => Poll::Ready(None),
+                _ => serving.as_mut().poll(cx).map(Some),
+            })
+            .await
+        };
         let outcome = turn.outcome();
         self.desk().take_back(head);
         match served {
