@@ -67,7 +67,8 @@ pub struct Limits {
     pub response_head: Size,
     /// Requests of a connection, after which it is closed in good order.
     pub requests_per_connection: u64,
-    /// Bytes in a second, in both directions, that a client must keep up on average; 0B: no limit.
+    /// Bytes in a second, in both directions, that a client must keep up on average, without a pause of more than six
+    /// times `min_rate_grace`; 0B: no limit.
     pub min_rate: Size,
     /// How long it may be slower at first.
     #[serde(with = "duration")]

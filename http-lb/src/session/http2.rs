@@ -326,6 +326,7 @@ fn refuse(respond: &mut SendResponse<Bytes>, status: u16) {
 fn ending(error: &h2::Error) -> Ending {
     match error.get_io().map(io::Error::kind) {
         Some(wire::FLOOD) => Ending::Abuse,
+        Some(wire::BAD_OPENING) => Ending::Protocol,
         Some(_) => Ending::Lost,
         None if error.is_go_away() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) => Ending::Abuse,
         None if error.is_remote() => Ending::Closed,

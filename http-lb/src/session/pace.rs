@@ -1,6 +1,11 @@
-//! How slow a peer may be: a time of grace, and then so many bytes for each second that we waited for it. Kind: pure.
+//! How slow a peer may be: a time of grace, and then so many bytes for each second that we waited for it. Who was quick
+//! before may pause for longer, yet not for hours on end: what we keep for it is kept from others. Kind: pure.
 
 use std::time::Duration;
+
+/// How many times the time of grace a peer may pause at a stretch, whatever it has moved. By default that is a minute,
+/// NGINX's `send_timeout`. The kernel alone takes megabytes for a peer that reads nothing: they'd buy it hours.
+const LONGEST: u32 = 6;
 
 /// What is asked of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +38,7 @@ impl Pace {
     pub fn patience(&self, tempo: &Tempo) -> Duration {
         let bought =
             Duration::from_millis(self.moved.saturating_mul(1000) / u64::from(tempo.bytes_per_second.max(1)));
-        (tempo.grace + bought).saturating_sub(self.waited)
+        (tempo.grace + bought).saturating_sub(self.waited).min(tempo.grace.saturating_mul(LONGEST))
     }
 }
 
@@ -52,6 +57,13 @@ mod tests {
     }
 
     #[test]
+    fn nobody_pauses_for_hours_on_what_it_moved_before() {
+        check(49_000, 0, 59);
+        check(10_000_000, 0, 60);
+        check(10_000_000, 9_960, 50);
+    }
+
+    #[test]
     fn the_beginning_is_a_time_of_grace() {
         check(0, 0, 10);
         check(0, 4, 6);
@@ -62,7 +74,7 @@ mod tests {
     fn bytes_buy_time() {
         check(5000, 10, 5);
         check(5000, 20, 0);
-        check(1_000_000, 20, 990);
+        check(50_000, 20, 40);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::head::{Field, Head, HeadLimits, Span};
 use super::name::Name;
 use super::swar::find_target_end;
 use super::target::{self, Target, host_of, is_authority};
-use super::text::{is_token, list, token_len};
+use super::text::{is_token, list, token_len, trim};
 use super::{Malformed, Method, Version};
 
 /// No method that anybody registered is half as long.
@@ -175,6 +175,10 @@ impl RequestHead {
         let mut cookies: Vec<&[u8]> = Vec::new();
         for (name, value) in fields {
             match name {
+                // RFC 9113 section 8.2.1: there is no white space around values, as there may be in HTTP/1.1.
+                _ if trim(value).len() < value.len() => {
+                    return Err(Malformed::bad("white space around a field's value"));
+                }
                 _ if name.iter().any(u8::is_ascii_uppercase) => {
                     return Err(Malformed::bad("upper case in a field's name"));
                 }

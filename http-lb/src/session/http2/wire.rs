@@ -13,16 +13,27 @@ use super::shared::Shared;
 /// The kind of error that reading ends with when a client sends frames upon frames that carry nothing.
 pub(super) const FLOOD: io::ErrorKind = io::ErrorKind::QuotaExceeded;
 
+/// … when its preface is not followed by SETTINGS (RFC 9113 section 3.4), which h2 doesn't look at.
+pub(super) const BAD_OPENING: io::ErrorKind = io::ErrorKind::InvalidData;
+
+/// Where the type and the flags of the first frame are: behind the preface and the frame's length (section 4.1).
+const FIRST_KIND: usize = 24 + 3;
+const FIRST_FLAGS: usize = FIRST_KIND + 1;
+const SETTINGS: u8 = 4;
+const ACK: u8 = 1;
+
 /// A connection's bytes.
 pub(super) struct Wire {
     stream: Stream,
     early: Vec<u8>,
     shared: Rc<Shared>,
+    /// How many bytes were read, as long as the opening is among them.
+    position: usize,
 }
 
 impl Wire {
     pub(super) fn new(stream: Stream, early: Vec<u8>, shared: Rc<Shared>) -> Self {
-        Self { stream, early, shared }
+        Self { stream, early, shared, position: 0 }
     }
 
     fn take_early(&mut self, buf: &mut ReadBuf<'_>) {
@@ -32,6 +43,19 @@ impl Wire {
         if self.early.is_empty() {
             self.early = Vec::new();
         }
+    }
+
+    /// Looks at what was read; an error if the connection doesn't begin as it must.
+    #[inline]
+    fn open(&mut self, read: &[u8]) -> io::Result<()> {
+        if self.position > FIRST_FLAGS {
+            return Ok(());
+        }
+        let at = |place: usize| place.checked_sub(self.position).and_then(|index| read.get(index));
+        let settings = at(FIRST_KIND).is_none_or(|kind| *kind == SETTINGS);
+        let first = at(FIRST_FLAGS).is_none_or(|flags| flags & ACK == 0);
+        self.position += read.len();
+        if settings && first { Ok(()) } else { Err(BAD_OPENING.into()) }
     }
 
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -47,12 +71,13 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         if !self.early.is_empty() {
             self.take_early(buf);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.open(&buf.filled()[before..]));
         }
-        let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.open(&buf.filled()[before..])?;
         match self.shared.heard(buf.filled().len() - before) {
             true => Poll::Ready(Err(FLOOD.into())),
             false => Poll::Ready(Ok(())),

@@ -270,9 +270,9 @@ async fn a_reader_that_opens_no_window_is_given_up() {
         });
         let (mut requests, _drain, _) = client(scene).await;
         let answer = ask(&mut requests, get("/")).await.await.unwrap();
-        // 64 KiB went through the first window: at 512 bytes a second they bought 128 s beyond the time of grace.
+        // 64 KiB went through the first window: at 512 bytes a second they'd buy 128 s, but no pause is so long.
         let took = told.await.unwrap();
-        assert!(took >= Duration::from_secs(137) && took < Duration::from_secs(140), "{took:?}");
+        assert!(took >= Duration::from_secs(60) && took < Duration::from_secs(63), "{took:?}");
         let mut body = answer.into_body();
         while let Some(Ok(_)) = body.data().await {}
     })

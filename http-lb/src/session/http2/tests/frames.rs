@@ -141,6 +141,23 @@ async fn what_does_not_begin_with_the_preface_is_not_spoken_to() {
 }
 
 #[tokio::test]
+async fn a_preface_without_settings_is_none() {
+    for (early, late) in [("", get_on(1)), ("early", get_on(1)), ("", frame(SETTINGS, 1, 0, b""))] {
+        stage(async {
+            let (early, late) = if early.is_empty() {
+                (Vec::new(), [PREFACE, &late].concat())
+            } else {
+                (PREFACE.to_vec(), late)
+            };
+            let mut scene = serve_early(early, terms(), echo);
+            scene.near.write_all(&late).await.unwrap();
+            assert_eq!(scene.ending.await.unwrap(), Ending::Protocol);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn what_was_read_early_is_part_of_the_connection() {
     stage(async {
         let early = [PREFACE, &frame(SETTINGS, 0, 0, b""), &get_on(1)[..4]].concat();
