@@ -30,7 +30,7 @@ pub struct Environment {
 
 /// Clients of our routers, in Python.
 const CLIENTS: Environment = Environment {
-    folder: "python-3",
+    folder: "python-4",
     purpose: "Python clients",
     packages: &[
         "psycopg2-binary>=2.9,<3",

@@ -1,8 +1,10 @@
-//! `cargo stack suite`: the test suites of real client libraries, on Redis itself and through redis-router. What passes
-//! directly must pass through the router; what is different by design is in a list, with its reason. Kind: wiring.
+//! `cargo stack suite`: the test suites of real client libraries, on Redis itself and through redis-router: what passes
+//! directly must pass through the router; what is different by design is in a list, with its reason. And http-lb against
+//! those who break the rules of HTTP. Kind: wiring.
 
 mod comparison;
 mod differences;
+pub mod http;
 mod kit;
 mod outcomes;
 mod plan;
@@ -32,6 +34,8 @@ pub struct Args {
 enum What {
     /// redis-py, django-redis and kombu
     Redis(Options),
+    /// http-lb against smugglers, floods, slow clients and all of WebSocket, TLS and HTTP/2
+    Http(http::Options),
 }
 
 /// What is asked for.
@@ -61,7 +65,13 @@ const ATTEMPTS: u32 = 2;
 
 /// Runs the suites that were asked for.
 pub fn run(args: &Args) -> Result<()> {
-    let What::Redis(options) = &args.what;
+    match &args.what {
+        What::Redis(options) => redis(options),
+        What::Http(options) => http::run(options),
+    }
+}
+
+fn redis(options: &Options) -> Result<()> {
     let suites = chosen(&options.only)?;
     let kit = Kit::ready()?;
     let router = match &options.router {
