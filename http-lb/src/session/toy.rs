@@ -97,11 +97,11 @@ impl Shop {
     }
 
     /// A session that nobody runs.
-    pub(super) fn session(&self) -> Http1 {
+    pub(super) fn session(&self) -> Box<Http1> {
         self.open_session(UnixStream::pair().unwrap().0)
     }
 
-    fn open_session(&self, near: UnixStream) -> Http1 {
+    fn open_session(&self, near: UnixStream) -> Box<Http1> {
         let arrival = Arrival { peer: None, tls: false, port: 80 };
         let visit = Visit { desk: self.desk.clone(), arrival, may_be_http2: false };
         Http1::new(Link::new(near.into(), &[]), self.desk.floor.seat(), visit)

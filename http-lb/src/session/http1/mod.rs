@@ -94,14 +94,15 @@ pub enum Ended {
 
 impl Http1 {
     /// A connection on which nothing was said yet.
-    pub fn new(link: Link, seat: Seat, visit: Visit) -> Self {
+    /// In a box: as a value it would be kept twice, in the future that makes it and in the one that runs it.
+    pub fn new(link: Link, seat: Seat, visit: Visit) -> Box<Self> {
         let due = Instant::now() + visit.desk.house().config.timeouts.idle;
         let line = Line { link, dog: Watchdog::default(), visit, requests: 0 };
-        Self { line, seat, head: None, timer: Watchdog::default(), due }
+        Box::new(Self { line, seat, head: None, timer: Watchdog::default(), due })
     }
 
     /// Serves it to its end.
-    pub async fn serve(mut self) -> Ended {
+    pub async fn serve(mut self: Box<Self>) -> Ended {
         loop {
             let after = match poll_fn(|cx| self.poll_request(cx)).await {
                 // In boxes of their own: what a request needs, an idle connection must not hold.
@@ -293,7 +294,7 @@ impl Http1 {
     }
 
     /// Both ends have agreed on another protocol: bytes go both ways, unread.
-    async fn relay(self, tunnel: Tunnel) -> Ending {
+    async fn relay(self: Box<Self>, tunnel: Tunnel) -> Ending {
         let scratch = self.desk().floor.scratch.clone();
         let Tunnel { upstream, slot } = tunnel;
         let relayed = relay(self.line.link, upstream, &self.seat, &scratch, || false).await;
