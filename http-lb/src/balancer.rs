@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::accept::{self, Gate, H2, HTTP11};
 use crate::access_log::AccessLog;
-use crate::body::{Budget, Limits};
+use crate::body::{Budget, Each, Limits};
 use crate::cluster::Clusters;
 use crate::config::Config;
 use crate::edge::{Edge, control};
@@ -70,6 +70,7 @@ impl Service for Balancer {
         let clusters = Clusters::new(&config, context)?;
         let site = open_site(&config, &context.registry, None).await?;
         let budget = Budget::new(limits(&config));
+        budget.place(each(&config));
         let tls = [encryption(&config, &[H2, HTTP11])?, encryption(&config, &[HTTP11])?];
         let listeners = bind(&config, &tls, context)?;
         let house = House::new(config.clone(), edge, site, &clusters, budget);
@@ -119,6 +120,7 @@ impl Service for Balancer {
         self.clusters.reload(&config)?;
         self.log.reload(&config.access_log);
         old.budget.reconfigure(limits(&config));
+        old.budget.place(each(&config));
         let house = House::new(config.clone(), edge, site, &self.clusters, old.budget.clone());
         self.houses.store(Arc::new(house));
         let old = self.config.swap(config.clone());
@@ -224,6 +226,10 @@ fn bind(
 
 fn limits(config: &Config) -> Limits {
     Limits { memory: config.buffers.memory.bytes(), disk: config.buffers.disk.bytes() }
+}
+
+fn each(config: &Config) -> Each {
+    Each { in_memory: config.buffers.in_memory.bytes(), folder: config.buffers.directory.clone() }
 }
 
 /// Keys that a reload can't change.

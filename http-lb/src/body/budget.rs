@@ -1,7 +1,10 @@
 //! The budget: how many bytes of bodies the process may hold, in memory and on disk. Kind: pure.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
 
 /// What bodies may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,23 @@ pub struct Limits {
 pub struct Budget {
     memory: Account,
     disk: Account,
+    each: ArcSwap<Each>,
+}
+
+/// Where each body is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Each {
+    /// Bytes of it in memory; what comes beyond goes to a file.
+    pub in_memory: u64,
+    /// The folder of the file; the system's own if absent.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for Each {
+    /// The most part of what a shop is sent and answers is smaller.
+    fn default() -> Self {
+        Self { in_memory: 256 * 1024, folder: None }
+    }
 }
 
 #[derive(Debug)]
@@ -48,13 +68,23 @@ impl Account {
 impl Budget {
     /// A budget of which nothing is used.
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { memory: Account::new(limits.memory), disk: Account::new(limits.disk) })
+        let (memory, disk) = (Account::new(limits.memory), Account::new(limits.disk));
+        Arc::new(Self { memory, disk, each: ArcSwap::default() })
     }
 
     /// Other limits from now on; who is above them keeps what he has.
     pub fn reconfigure(&self, limits: Limits) {
         self.memory.limit.store(limits.memory, Relaxed);
         self.disk.limit.store(limits.disk, Relaxed);
+    }
+
+    /// Where bodies that come from now on are kept.
+    pub fn place(&self, each: Each) {
+        self.each.store(Arc::new(each));
+    }
+
+    pub(super) fn each(&self) -> Arc<Each> {
+        self.each.load_full()
     }
 
     /// Bytes held in memory.

@@ -7,6 +7,6 @@ mod measure;
 mod spool;
 
 pub use backlog::Backlog;
-pub use budget::{Budget, Limits};
+pub use budget::{Budget, Each, Limits};
 pub use measure::{Measure, Portion};
 pub use spool::{Full, Spool};

@@ -17,13 +17,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::budget::{Budget, Share};
+use super::budget::{Budget, Each, Share};
 
 /// Bytes of a chunk; all but the last are full, so that a place is found by a division.
 const CHUNK: usize = 32 * 1024;
-
-/// Bytes of one body that are kept in memory; the most part of what a shop is sent and answers is smaller.
-const IN_MEMORY: u64 = 1024 * 1024;
 
 /// Bytes read from the file at once.
 const PIECE: u64 = 64 * 1024;
@@ -42,6 +39,7 @@ pub enum Full {
 /// One body.
 pub struct Spool {
     budget: Arc<Budget>,
+    each: Arc<Each>,
     chunks: VecDeque<Vec<u8>>,
     memory: Share,
     file: Option<Overflow>,
@@ -93,7 +91,8 @@ impl Spool {
     /// An empty body.
     pub fn new(budget: &Arc<Budget>) -> Self {
         let memory = budget.memory();
-        Self { budget: budget.clone(), chunks: VecDeque::new(), memory, file: None, pushed: 0 }
+        let each = budget.each();
+        Self { budget: budget.clone(), each, chunks: VecDeque::new(), memory, file: None, pushed: 0 }
     }
 
     /// Bytes pushed since the beginning.
@@ -117,7 +116,7 @@ impl Spool {
     /// There is no room, and the bytes are not kept.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Full> {
         let overflows = self.file.as_ref().is_some_and(|file| !file.is_empty());
-        let fits = !overflows && self.memory.bytes() + bytes.len() as u64 <= IN_MEMORY;
+        let fits = !overflows && self.memory.bytes() + bytes.len() as u64 <= self.each.in_memory;
         if fits && self.memory.grow(bytes.len() as u64) {
             self.remember(bytes);
         } else {
@@ -143,7 +142,10 @@ impl Spool {
     fn overflow(&mut self, bytes: &[u8]) -> Result<(), Full> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(Overflow::open(&self.budget, &std::env::temp_dir())?),
+            none => {
+                let folder = self.each.folder.clone().unwrap_or_else(std::env::temp_dir);
+                none.insert(Overflow::open(&self.budget, &folder)?)
+            }
         };
         file.push(bytes)
     }
@@ -242,7 +244,7 @@ mod tests {
         check(1 << 30, 100, 7);
         check(1 << 30, CHUNK, CHUNK);
         check(1 << 30, 3 * CHUNK + 5, 1000);
-        check(1 << 30, 3 * IN_MEMORY as usize, 30_000);
+        check(1 << 30, 1_000_000, 30_000);
         check(0, 200_000, 30_000);
         check(50_000, 200_000, 30_000);
     }
