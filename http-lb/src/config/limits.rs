@@ -31,9 +31,6 @@ pub struct Timeouts {
     /// To send an answer to the client; see also `limits.min_rate`.
     #[serde(with = "duration")]
     pub send: Duration,
-    /// Silence in both directions after an upgrade (WebSocket).
-    #[serde(with = "duration")]
-    pub upgrade_idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -46,7 +43,6 @@ impl Default for Timeouts {
             response: Duration::from_secs(60), // gunicorn itself gives up after 30 s
             response_idle: Duration::from_secs(60),
             send: Duration::from_secs(3600),
-            upgrade_idle: Duration::from_secs(3600),
         }
     }
 }

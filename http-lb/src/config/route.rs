@@ -128,9 +128,6 @@ pub struct RouteTimeouts {
     /// In the queue.
     #[serde(with = "optional_duration", skip_serializing_if = "Option::is_none")]
     pub queue: Option<Duration>,
-    /// Silence after an upgrade.
-    #[serde(with = "optional_duration", skip_serializing_if = "Option::is_none")]
-    pub upgrade_idle: Option<Duration>,
 }
 
 /// Changes to header fields. Values may name `{client}`, `{host}`, `{scheme}`, `{request_id}` and `{method}`.

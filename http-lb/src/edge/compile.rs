@@ -166,6 +166,5 @@ fn timeouts(common: &config::Timeouts, own: &config::RouteTimeouts) -> Timeouts 
         response_idle: own.response_idle.unwrap_or(common.response_idle),
         send: own.send.unwrap_or(common.send),
         queue: own.queue,
-        upgrade_idle: own.upgrade_idle.unwrap_or(common.upgrade_idle),
     }
 }

@@ -99,8 +99,6 @@ pub struct Timeouts {
     pub send: Duration,
     /// In the queue; that of the cluster if absent.
     pub queue: Option<Duration>,
-    /// Silence after an upgrade.
-    pub upgrade_idle: Duration,
 }
 
 /// For which requests a route is.

@@ -32,7 +32,6 @@ fn to(config: &config::Config, index: usize) -> Route {
             response_idle: config.timeouts.response_idle,
             send: config.timeouts.send,
             queue: None,
-            upgrade_idle: config.timeouts.upgrade_idle,
         },
         max_body: 0,
         stream_request: false,
