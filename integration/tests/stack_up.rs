@@ -34,8 +34,9 @@ fn up(data: &Path) -> Result<Process> {
     fs::create_dir_all(data)?;
     let log = data.join("up.log");
     let _ = fs::remove_file(&log);
-    let parts = ["up", "--sentinels", "2", "--without", "pg-router", "--without", "redis-router", "--data"];
-    let args = parts.map(String::from).into_iter().chain([data.to_string_lossy().into_owned()]);
+    let without = ["pg-router", "redis-router", "pretix"].into_iter().flat_map(|part| ["--without", part]);
+    let args = ["up", "--sentinels", "2"].into_iter().chain(without).chain(["--data"]).map(String::from);
+    let args = args.chain([data.to_string_lossy().into_owned()]);
     let process = Process::spawn(&Spec::new(env!("CARGO_BIN_EXE_stack")).args(args).log(&log))?;
     eventually(UP, "`stack up`", || {
         let text = fs::read_to_string(&log).unwrap_or_default();
