@@ -19,8 +19,8 @@ use super::retry::{Failure, Verdict, verdict};
 use crate::body::{Backlog, Spool};
 use crate::cluster::Slot;
 use crate::config::Sticky;
-use crate::edge::{About, Body, Coding, Connection, Route, answer_fields, forward_head};
-use crate::files::Wants;
+use crate::edge::{About, Back, Body, Coding, Connection, Route, answer_fields, forward_head};
+use crate::files::{self, Wants};
 use crate::metrics::{By, add};
 use crate::queue::{Affinity, ClientKey, Shed, Tag, Ticket};
 use crate::server::{Lost, Talk};
@@ -194,70 +194,42 @@ impl<C: Client> Exchange<'_, C> {
         route: &Route,
         slot: Slot,
         answer: &ResponseHead,
-        Answered { talk, data }: Answered,
+        answered: Answered,
     ) -> Result<Served, Trouble> {
         if answer.status() == 101 {
-            return Box::pin(self.upgrade(route, slot, answer, talk)).await;
+            return Box::pin(self.upgrade(route, slot, answer, answered.talk)).await;
         }
-        if let Some(file) = answer.known(Name::XAccelRedirect)
-            && let Some(site) = &self.house.site
-        {
-            let path = normalise(file).map_err(|_| Trouble::tell(502, "accel"))?;
-            let fields = answer.entries().map(|field| (field.name, field.value));
-            let found = site.accel(&Wants::of(self.asked.head), &path, fields, self.desk.seconds());
-            drop((slot, talk)); // what it says besides is not wanted, and nobody is to wait for it
+        if let Some(found) = self.file_instead(answer)? {
+            drop((slot, answered)); // what it says besides is not wanted, and nobody is to wait for it
             return Box::pin(self.send(found, route)).await;
         }
-        let tag = way.sticky.as_ref().filter(|_| self.tag(way) != Some(slot.tag())).map(|_| slot.tag());
-        let mut lease =
-            Lease::new(self.desk, &mut *self.timer, route.timeouts.response_idle, way.keeping, (slot, talk));
-        let coding = match route.compress {
-            true => {
-                let length = answer.content_length();
-                self.house.edge.compression.coding(self.asked.head, answer, length, self.asked.origin.https)
-            }
-            false => Coding::AsItIs,
-        };
-        let mut fields = Vec::with_capacity(HEAD_BYTES);
-        let back = crate::edge::Back {
-            head: self.asked.head,
-            route,
-            origin: self.asked.origin,
-            id: self.asked.id,
-            id_field: &self.house.edge.id_field,
-            https: &self.house.edge.https,
-            coding,
-        };
-        let passed = answer_fields(&mut fields, answer, &back);
-        if let (Some(tag), Some(sticky)) = (tag, &way.sticky) {
-            write_cookie(&mut fields, sticky, tag, self.asked.origin.https);
-        }
+        let coding = self.coding(route, answer);
         let encoder = match coding {
             Coding::With(algorithm) => Some(
                 self.house.edge.compression.encoder(algorithm).map_err(|_| Trouble::tell(500, "encoder"))?,
             ),
             Coding::AsItIs | Coding::Varies => None,
         };
-        let head = AnswerHead {
-            status: answer.status(),
-            fields: &fields,
-            dated: passed.dated,
-            size: size(answer, self.asked.head.method()),
-        };
+        let (fields, dated) = self.write_fields(way, route, answer, coding, slot.tag());
+        let size = size(answer, self.asked.head.method());
+        let head = AnswerHead { status: answer.status(), fields: &fields, dated, size };
         (self.story.status, self.story.by, self.story.outcome) = (head.status, By::Replica, "proxied");
+        let held = (slot, answered.talk);
+        let mut lease =
+            Lease::new(self.desk, &mut *self.timer, route.timeouts.response_idle, way.keeping, held);
         let whole = lease.is_done();
         if whole {
             self.story.is_free(self.story.begun().max(lease.freed()));
         }
         let mut passing = Passing { client: &mut *self.client, desk: self.desk, head, encoder };
         let passed = if whole {
-            passing.whole(data).await
+            passing.whole(answered.data).await
         } else if route.stream_response || is_stream(answer) {
-            Box::pin(passing.stream(data, &mut lease)).await
+            Box::pin(passing.stream(answered.data, &mut lease)).await
         } else {
             let most = self.house.config.buffers.per_request.as_usize() as u64;
             let backlog = Backlog::new(&self.house.budget, most);
-            Box::pin(passing.take(data, &mut lease, backlog)).await
+            Box::pin(passing.take(answered.data, &mut lease, backlog)).await
         };
         self.story.is_free(lease.freed());
         match passed {
@@ -273,6 +245,52 @@ impl<C: Client> Exchange<'_, C> {
                 Err(Trouble::Gone)
             }
         }
+    }
+
+    /// The file that the replica would have sent in its place (`X-Accel-Redirect`, as NGINX knows it).
+    fn file_instead(&self, answer: &ResponseHead) -> Result<Option<files::Answer>, Trouble> {
+        let (Some(file), Some(site)) = (answer.known(Name::XAccelRedirect), &self.house.site) else {
+            return Ok(None);
+        };
+        let path = normalise(file).map_err(|_| Trouble::tell(502, "accel"))?;
+        let fields = answer.entries().map(|field| (field.name, field.value));
+        Ok(Some(site.accel(&Wants::of(self.asked.head), &path, fields, self.desk.seconds())))
+    }
+
+    /// How the answer's body goes out.
+    fn coding(&self, route: &Route, answer: &ResponseHead) -> Coding {
+        if !route.compress {
+            return Coding::AsItIs;
+        }
+        let (length, https) = (answer.content_length(), self.asked.origin.https);
+        self.house.edge.compression.coding(self.asked.head, answer, length, https)
+    }
+
+    /// The fields for the client, and whether there is a Date among them. One that sticks to replicas is told of `tag`, if it
+    /// does not know yet.
+    fn write_fields(
+        &self,
+        way: &Way,
+        route: &Route,
+        answer: &ResponseHead,
+        coding: Coding,
+        tag: Tag,
+    ) -> (Vec<u8>, bool) {
+        let mut fields = Vec::with_capacity(HEAD_BYTES);
+        let back = Back {
+            head: self.asked.head,
+            route,
+            origin: self.asked.origin,
+            id: self.asked.id,
+            id_field: &self.house.edge.id_field,
+            https: &self.house.edge.https,
+            coding,
+        };
+        let dated = answer_fields(&mut fields, answer, &back).dated;
+        if let Some(sticky) = way.sticky.as_ref().filter(|_| self.tag(way) != Some(tag)) {
+            write_cookie(&mut fields, sticky, tag, self.asked.origin.https);
+        }
+        (fields, dated)
     }
 
     /// Client and replica agree on another protocol; we listened to a request for it, or there would be no 101.
