@@ -56,6 +56,11 @@ impl Gunicorn {
         self.addr
     }
 
+    /// The pid of its arbiter, whose children its workers are.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// As an orchestrator stops it.
     pub fn stop(mut self) -> Result<()> {
         self.process.stop(STOP).map(drop)

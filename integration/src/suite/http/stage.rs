@@ -56,6 +56,10 @@ impl Application {
         self.gunicorn.addr()
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.gunicorn.pid()
+    }
+
     /// What it has seen since it was asked last.
     pub(super) fn seen(&self) -> Result<Vec<Seen>> {
         let seen = self.dir.join("seen");
