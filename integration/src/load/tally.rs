@@ -56,6 +56,8 @@ pub struct ClientLog {
     pub wrong_answers: Vec<String>,
     /// Acknowledged writes without an id that a later answer proved to be gone.
     pub vanished: u64,
+    /// When acknowledged pops were sent whose items came again: they are gone, too.
+    pub undone: Vec<Instant>,
     /// Published messages that a subscriber did not get.
     pub missed_messages: u64,
     /// When it lost a connection.
@@ -109,7 +111,11 @@ impl Tally {
     /// Acknowledged writes that `present` lacks, or whose absence a later answer showed.
     pub fn lost(&self, present: &HashSet<i64>) -> usize {
         let vanished: u64 = self.clients.iter().map(|client| client.vanished).sum();
-        self.lost_writes(present).count() + vanished as usize
+        self.lost_writes(present).count() + vanished as usize + self.undone().count()
+    }
+
+    fn undone(&self) -> impl Iterator<Item = Instant> {
+        self.clients.iter().flat_map(|client| client.undone.iter().copied())
     }
 
     /// The writes behind [`Self::lost`] that have an id.
@@ -118,7 +124,7 @@ impl Tally {
     }
 
     /// Writes that went to a server that was no longer the primary: not `present`, and either sent after the `first`
-    /// promotion and seen `elsewhere`, or sent after the `last` one and acknowledged. In between, a server that was
+    /// promotion and seen `elsewhere`, or sent after the `last` one and acknowledged, as pops may be. In between, a server that was
     /// promoted and replaced takes along what it had acknowledged, by nature.
     pub fn astray(
         &self,
@@ -132,7 +138,8 @@ impl Tally {
         let strayed = |write: &&Write| {
             write.sent > first && write.is_in(elsewhere) || write.sent > last && acked(write)
         };
-        missing.filter(strayed).count()
+        let pops = self.undone().filter(|sent| *sent > last);
+        missing.filter(strayed).count() + pops.count()
     }
 
     /// Answers that can't be true.

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Sentinels hear of one another by a hello each 2 s, and of replicas by an INFO each 10 s.
-const WHOLE: Duration = Duration::from_secs(60);
+const WHOLE: Duration = Duration::from_secs(90);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -214,10 +214,12 @@ impl Cluster {
         let view = sentinel.view().map_err(|e| e.to_string())?;
         let View { replicas, others, ref flags, .. } = view;
         let counts = (replicas + 1, others + 1) == (self.nodes.len() as i64, self.sentinels.len() as i64);
-        if counts && flags == "master" && view.master == master.addr() {
-            Ok(())
-        } else {
-            Err(format!("{} sees {view:?}", sentinel.name()))
+        if !counts || flags != "master" || view.master != master.addr() {
+            return Err(format!("{} sees {view:?}", sentinel.name()));
+        }
+        match sentinel.mistaken().map_err(|e| e.to_string())? {
+            0 => Ok(()),
+            some => Err(format!("{} takes {some} of its replicas for masters", sentinel.name())),
         }
     }
 }

@@ -65,6 +65,14 @@ impl Sentinel {
             .ok_or_else(|| Error::new(format!("{} says {address}, {master}", self.name())))
     }
 
+    /// How many replicas it has last heard call themselves master. After some seconds it makes each of them a replica
+    /// again, even one that another Sentinel has promoted meanwhile.
+    pub fn mistaken(&self) -> Result<usize> {
+        let replicas = self.call(&["SENTINEL", "REPLICAS", MASTER])?;
+        let says = |replica: &&Value| replica.field("role-reported").and_then(Value::text) == Some("master");
+        Ok(replicas.items().iter().filter(says).count())
+    }
+
     /// Is it in a state from which it would start a failover on demand? Not before all its replicas were seen well.
     pub fn failover(&self) -> Result<()> {
         self.call(&["SENTINEL", "FAILOVER", MASTER]).map(drop)

@@ -136,6 +136,7 @@ impl Client {
     /// Enters what an answer proved; `what` it was.
     pub(super) fn proven(&mut self, proof: Proof, what: impl FnOnce() -> String) {
         self.log.vanished += proof.vanished;
+        self.log.undone.extend(proof.undone);
         if proof.impossible {
             self.wrong(what());
         }

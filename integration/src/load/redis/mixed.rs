@@ -219,7 +219,7 @@ pub(super) fn popped(client: &mut Client, queue: &mut Queue, key: &str, sent: In
     let good = |value: &Value| *value == Value::Null || item(value).is_some();
     let outcome = client.write(None, sent, reply, good);
     let proof = match (&outcome, reply.value.as_ref().and_then(item)) {
-        (Outcome::Acked(_), Some(item)) => queue.popped(item),
+        (Outcome::Acked(_), Some(item)) => queue.popped(item, sent),
         (Outcome::Acked(_), None) => queue.empty(),
         (Outcome::Unknown, _) => return queue.unknown_pop(),
         (Outcome::Failed(_), _) => return,
