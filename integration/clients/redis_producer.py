@@ -25,10 +25,10 @@ for number in range(COUNT):
     if not running:
         break
     time.sleep(max(0.0, begun + number / RATE - time.monotonic()))
-    asked = time.monotonic()
+    asked, at = time.monotonic(), time.time()
     try:
         note.delay(number)
-        sent.append(number)
+        sent.append((number, at))
     except Exception as error:  # whatever a shop would show as an error page
         errors.append(f"{type(error).__name__}: {error}")
     slowest = max(slowest, time.monotonic() - asked)

@@ -14,7 +14,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Celery imports half of the world, on a busy machine.
@@ -60,8 +60,8 @@ pub struct Celery {
 pub struct Tasks {
     /// Tasks that Celery said were sent.
     pub sent: usize,
-    /// Of those, how many were never done.
-    pub lost: usize,
+    /// Of those, the ones that were never done, and when each was sent.
+    pub lost: Vec<(u64, SystemTime)>,
     /// Tasks that were done more than once.
     pub twice: usize,
     /// Errors of the producer.
@@ -76,7 +76,8 @@ pub struct Tasks {
 
 #[derive(Deserialize)]
 struct Sent {
-    sent: Vec<u64>,
+    /// The number of each, and when it was sent in seconds since 1970.
+    sent: Vec<(u64, f64)>,
     errors: Vec<String>,
     slowest_ms: f64,
 }
@@ -119,7 +120,7 @@ impl Celery {
         let done = counts(&fs::read_to_string(self.dir.join("done")).unwrap_or_default());
         let log = fs::read_to_string(self.dir.join("worker.log")).unwrap_or_default();
         Ok(Tasks {
-            lost: sent.sent.iter().filter(|number| !done.contains_key(number)).count(),
+            lost: sent.sent.iter().filter(|(number, _)| !done.contains_key(number)).map(moment).collect(),
             twice: done.values().filter(|count| **count > 1).count(),
             reconnects: log.lines().filter(|line| RECONNECTS.iter().any(|word| line.contains(word))).count(),
             sent: sent.sent.len(),
@@ -138,7 +139,7 @@ impl Celery {
                 (seen, moved) = (self.done(), Instant::now());
             }
         }
-        sent.sent.last().is_none_or(|last| seen >= sent.sent.len() || self.did(*last))
+        sent.sent.last().is_none_or(|(last, _)| seen >= sent.sent.len() || self.did(*last))
     }
 
     fn did(&self, number: u64) -> bool {
@@ -216,6 +217,10 @@ fn ask<T: DeserializeOwned>(process: &mut Process, result: &Path, log: &Path) ->
     }
     let text = fs::read_to_string(result).map_err(|e| Error::new(format!("{e}\n{}", tail(log))))?;
     serde_json::from_str(&text).map_err(|e| Error::new(format!("{}: {e}", result.display())))
+}
+
+fn moment(&(number, at): &(u64, f64)) -> (u64, SystemTime) {
+    (number, SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(at).unwrap_or_default())
 }
 
 /// How often each number was noted.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Run;
 use super::facts::{FAILED_COMMANDS, Facts, Trail, millis};
@@ -166,9 +166,15 @@ pub(super) fn switch_over(run: &Run, cluster: &Cluster, admin: Option<SocketAddr
 }
 
 /// One of many failovers: planned, or a crash after which the dead master is started again. Returns when another server
-/// is master and everybody follows it.
-pub(super) fn fail_over(run: &Run, cluster: &Cluster, admin: Option<SocketAddr>, crash: bool) -> Result<()> {
+/// is master and everybody follows it; says when the old one was struck.
+pub(super) fn fail_over(
+    run: &Run,
+    cluster: &Cluster,
+    admin: Option<SocketAddr>,
+    crash: bool,
+) -> Result<SystemTime> {
     let old = cluster.settled()?;
+    let struck = SystemTime::now();
     if crash {
         old.kill_9()?;
     } else {
@@ -179,7 +185,7 @@ pub(super) fn fail_over(run: &Run, cluster: &Cluster, admin: Option<SocketAddr>,
     if crash {
         old.start()?;
     }
-    cluster.settled().map(drop)
+    cluster.settled().map(|_| struck)
 }
 
 /// Says when writes were sent and acknowledged that are gone: before the promotion, replication alone explains it.
@@ -205,7 +211,7 @@ fn add_memories(figures: &mut Figures, (tasks, pages): &Memories) {
     add(figures, "wrong_answers", pages.wrong.len());
     add(figures, "disconnected_clients", tasks.reconnects.min(1));
     add(figures, "celery_tasks", tasks.sent);
-    add(figures, "celery_lost", tasks.lost);
+    add(figures, "celery_lost", tasks.lost.len());
     add(figures, "celery_twice", tasks.twice);
     add(figures, "celery_dead", usize::from(!tasks.alive));
     add(figures, "django_turns", pages.turns as usize);
