@@ -1,8 +1,8 @@
-//! Where a body ends, and what a connection is for afterwards: the fields that two parsers must read alike, or one
-//! smuggles a message past the other (RFC 9112 sections 6 and 9). Kind: pure.
+//! Where a body ends: the fields that two parsers must read alike, or one smuggles a message past the other (RFC 9112
+//! section 6). Kind: pure.
 
-use super::head::Head;
 use super::name::Name;
+use super::table::FieldTable;
 use super::text::{decimal, list};
 use super::{Malformed, Version};
 
@@ -15,9 +15,9 @@ pub(super) enum Declared {
 }
 
 /// Reads Content-Length and Transfer-Encoding; whatever could be read in two ways is refused.
-pub(super) fn declared(head: &Head, version: Version) -> Result<Declared, Malformed> {
-    let length = head.single(Name::ContentLength, "several Content-Length")?;
-    let coding = head.single(Name::TransferEncoding, "several Transfer-Encoding")?;
+pub(super) fn declared(fields: &FieldTable, version: Version) -> Result<Declared, Malformed> {
+    let length = fields.single(Name::ContentLength, "several Content-Length")?;
+    let coding = fields.single(Name::TransferEncoding, "several Transfer-Encoding")?;
     match (length, coding) {
         (None, None) => Ok(Declared::Nothing),
         (Some(length), None) => content_length(length).map(Declared::Length),
@@ -53,55 +53,5 @@ fn transfer_encoding(value: &[u8], version: Version) -> Result<(), Malformed> {
     match last && compressed {
         true => Err(Malformed::not_implemented("compressed Transfer-Encoding")),
         false => Err(Malformed::bad("bad Transfer-Encoding")),
-    }
-}
-
-/// What Connection says (RFC 9110 section 7.6.1).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Wishes {
-    pub(super) close: bool,
-    pub(super) keep_alive: bool,
-    pub(super) upgrade: bool,
-    /// So many fields are named that are meant for us alone.
-    pub(super) nominated: u8,
-    /// Among them one that isn't ours to drop: to lose it would change what the message means.
-    pub(super) nominates_known: bool,
-}
-
-impl Wishes {
-    /// Whether the connection may carry another message (RFC 9112 section 9.3).
-    pub(super) fn persists(self, version: Version) -> bool {
-        match version {
-            Version::Http10 => self.keep_alive && !self.close,
-            Version::Http11 | Version::Http2 => !self.close,
-        }
-    }
-}
-
-/// How many fields a Connection may name: each is looked for again with each field that is passed on.
-const NOMINATIONS: u8 = 16;
-
-pub(super) fn wishes(head: &Head) -> Result<Wishes, Malformed> {
-    let mut wishes = Wishes::default();
-    for option in head.all(Name::Connection).flat_map(list) {
-        match option.len() {
-            5 if option.eq_ignore_ascii_case(b"close") => wishes.close = true,
-            7 if option.eq_ignore_ascii_case(b"upgrade") => wishes.upgrade = true,
-            10 if option.eq_ignore_ascii_case(b"keep-alive") => wishes.keep_alive = true,
-            _ => wishes.nominate(option)?,
-        }
-    }
-    Ok(wishes)
-}
-
-impl Wishes {
-    fn nominate(&mut self, option: &[u8]) -> Result<(), Malformed> {
-        let known = Name::of_any_case(option);
-        self.nominated += 1;
-        self.nominates_known |= known != Name::Other && !known.is_hop_by_hop();
-        if self.nominated > NOMINATIONS {
-            return Err(Malformed::bad("Connection names too many fields"));
-        }
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod chunked;
+mod connection;
 pub mod cookie;
 pub mod date;
 pub mod etag;
@@ -23,16 +24,18 @@ pub mod range;
 mod request;
 mod response;
 mod swar;
+mod table;
 mod target;
 mod text;
 mod version;
 
 pub use chunked::ChunkedDecoder;
 pub use fields::{BadField, Fields};
-pub use head::{Field, HeadLimits};
+pub use head::HeadLimits;
 pub use malformed::Malformed;
 pub use method::Method;
 pub use name::Name;
 pub use request::{Framing, Parts, RequestHead};
 pub use response::{ResponseFraming, ResponseHead};
+pub use table::{Field, FieldTable};
 pub use version::{PREFACE, Version, is_http2};

@@ -1,9 +1,12 @@
 //! The head of a server's response, read strictly: what could be read in two ways is a bad gateway. Kind: pure.
 
-use super::framing::{Declared, Wishes, declared, wishes};
-use super::head::{Field, Head, HeadLimits, Span};
+use std::ops::Deref;
+
+use super::framing::{Declared, declared};
+use super::head::{Head, HeadLimits};
 use super::name::Name;
-use super::text::{is_value, list};
+use super::table::{FieldTable, Span};
+use super::text::is_value;
 use super::{Malformed, Method, Version};
 
 /// Where a response's body ends.
@@ -28,7 +31,6 @@ struct Meaning {
     reason: Span,
     framing: ResponseFraming,
     length: Option<u64>,
-    wishes: Wishes,
 }
 
 /// The head of one response. It owns the head's bytes, and keeps their room when it is [cleared](Self::clear).
@@ -89,8 +91,8 @@ impl ResponseHead {
 
     fn conclude(&mut self, request: Method) -> Result<(), Malformed> {
         let Self { head, means } = self;
-        let declared = declared(head, means.version)?;
-        means.wishes = wishes(head)?;
+        let declared = declared(&head.fields, means.version)?;
+        head.fields.read_wishes()?;
         means.length = match declared {
             Declared::Length(length) => Some(length),
             Declared::Nothing | Declared::Chunked => None,
@@ -111,7 +113,7 @@ impl ResponseHead {
 
     /// The words behind the status; often none.
     pub fn reason(&self) -> &[u8] {
-        self.means.reason.of(self.head.bytes())
+        self.means.reason.of(&self.bytes)
     }
 
     /// The protocol's version.
@@ -131,46 +133,23 @@ impl ResponseHead {
 
     /// Whether the connection may carry another request after this response.
     pub fn keep_alive(&self) -> bool {
-        self.means.wishes.persists(self.means.version) && self.means.framing != ResponseFraming::UntilClose
+        self.wishes().persists(self.means.version) && self.means.framing != ResponseFraming::UntilClose
     }
 
     /// The protocol that the server now speaks: of 101 alone, and if Connection names Upgrade.
     pub fn upgrade(&self) -> Option<&[u8]> {
-        let switched = self.means.status == 101 && self.means.wishes.upgrade;
-        self.head.known(Name::Upgrade).filter(|_| switched)
+        let switched = self.means.status == 101 && self.wishes().upgrade;
+        self.known(Name::Upgrade).filter(|_| switched)
     }
+}
 
-    /// Whether Connection names the field of this (lower-case) name, so that it is not to be passed on.
+/// Its fields.
+impl Deref for ResponseHead {
+    type Target = FieldTable;
+
     #[inline]
-    pub fn nominates(&self, name: &[u8]) -> bool {
-        self.means.wishes.nominated > 0
-            && self.head.all(Name::Connection).flat_map(list).any(|option| option.eq_ignore_ascii_case(name))
-    }
-
-    /// Names, lower case, and values, in their order.
-    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
-        self.head.fields().map(|field| (field.name, field.value))
-    }
-
-    /// The fields with all that is known of each, in their order.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = Field<'_>> + Clone {
-        self.head.fields()
-    }
-
-    /// The value of the first field of this name, in one step.
-    #[inline]
-    pub fn known(&self, name: Name) -> Option<&[u8]> {
-        self.head.known(name)
-    }
-
-    /// The values of all fields of this name, in their order.
-    pub fn all(&self, name: Name) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
-        self.head.all(name)
-    }
-
-    /// The value of the first field of any name.
-    pub fn field(&self, name: &[u8]) -> Option<&[u8]> {
-        self.head.named(name)
+    fn deref(&self) -> &FieldTable {
+        &self.head.fields
     }
 }
 
