@@ -225,41 +225,32 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(pattern: &str, path: &str, expected: bool) {
-        let pattern: PathPattern = pattern.parse().expect("the pattern is valid");
-        assert_eq!(pattern.matches(path.as_bytes()), expected, "{pattern} {path}");
+    fn check(pattern: &str, meant: &[&str], others: &[&str]) {
+        let parsed: PathPattern = pattern.parse().expect("the pattern is valid");
+        for path in meant.iter().chain(others) {
+            assert_eq!(parsed.matches(path.as_bytes()), meant.contains(path), "{pattern} {path}");
+        }
     }
 
     #[test]
     fn a_star_is_one_segment() {
-        check("/*/cart/", "/demo/cart/", true);
-        check("/*/cart/", "/cart/", false);
-        check("/*/cart/", "//cart/", false);
-        check("/*/cart/", "/demo/cart", false);
-        check("/*/cart/", "/a/b/cart/", false);
-        check("/", "/", true);
-        check("/", "/a", false);
+        check("/*/cart/", &["/demo/cart/"], &["/cart/", "//cart/", "/demo/cart", "/a/b/cart/"]);
+        check("/", &["/"], &["/a"]);
     }
 
     #[test]
     fn two_stars_are_any_number() {
-        check("/**", "/", true);
-        check("/**", "/a/b/c", true);
-        check("/**/checkout/**", "/demo/conf/checkout/start", true);
-        check("/**/checkout/**", "/checkout/", true);
-        check("/**/checkout/**", "/checkout", true);
-        check("/**/checkout/**", "/demo/checkouts/", false);
-        check("/**/pay/*/confirm", "/a/b/order/X/s/pay/1/confirm", true);
-        check("/**/pay/*/confirm", "/pay/x/pay/1/confirm", true);
-        check("/**/pay/*/confirm", "/pay/1/confirm/2", false);
-        check("/**/a/**/b", "/a/x/a/y/b", true);
-        check("/**/a/**/b", "/b/a", false);
+        check("/**", &["/", "/a/b/c"], &[]);
+        let checkouts = ["/demo/conf/checkout/start", "/checkout/", "/checkout"];
+        check("/**/checkout/**", &checkouts, &["/demo/checkouts/"]);
+        let confirmations = ["/a/b/order/X/s/pay/1/confirm", "/pay/x/pay/1/confirm"];
+        check("/**/pay/*/confirm", &confirmations, &["/pay/1/confirm/2"]);
+        check("/**/a/**/b", &["/a/x/a/y/b"], &["/b/a"]);
     }
 
     #[test]
     fn a_hostile_path_costs_no_more_than_its_length() {
-        let path = "/a".repeat(4000);
-        check("/**/a/**/a/**/a/**/b", &path, false);
+        check("/**/a/**/a/**/a/**/b", &[], &[&"/a".repeat(4000)]);
     }
 
     #[test]

@@ -101,7 +101,16 @@ fn shared_connections_are_as_many_as_make_sense_and_no_more() {
     });
 }
 
-/// The first client of the stage, brought by `wait` to wait, is gone at once when another kills it.
+/// A client with a connection of its own, and a question there that is answered by `reply`.
+async fn blocked(stage: &Stage, reply: &'static str) -> Client {
+    stage.crown().await;
+    let mut client = stage.client();
+    stage.redis.says.set(Some(reply));
+    client.says(&["BLPOP q 0"]).await;
+    client
+}
+
+/// The first client of the stage, which waits, is gone at once when another kills it.
 async fn check_killed(stage: &Stage, waits: Client) {
     let mut waits = waits;
     sleep(HOLD / 2).await;
@@ -127,10 +136,7 @@ fn a_client_that_waits_without_a_master_can_be_killed() {
 #[test]
 fn a_client_whose_own_connection_is_lost_can_be_killed() {
     play(async |stage| {
-        stage.crown().await;
-        let mut client = stage.client();
-        stage.redis.says.set(Some(""));
-        client.says(&["BLPOP q 0"]).await;
+        let client = blocked(&stage, "").await;
         stage.dethrone().await;
         check_killed(&stage, client).await;
     });
@@ -139,10 +145,7 @@ fn a_client_whose_own_connection_is_lost_can_be_killed() {
 #[test]
 fn a_client_that_is_turned_away_again_and_again_can_be_killed() {
     play(async |stage| {
-        stage.crown().await;
-        let mut client = stage.client();
-        stage.redis.says.set(Some("-LOADING Redis is loading the dataset in memory\r\n"));
-        client.says(&["BLPOP q 0"]).await;
+        let client = blocked(&stage, "-LOADING Redis is loading the dataset in memory\r\n").await;
         check_killed(&stage, client).await;
     });
 }
@@ -150,10 +153,7 @@ fn a_client_that_is_turned_away_again_and_again_can_be_killed() {
 #[test]
 fn to_be_unblocked_is_remembered_while_the_own_connection_is_lost() {
     play(async |stage| {
-        stage.crown().await;
-        let mut client = stage.client();
-        stage.redis.says.set(Some(""));
-        client.says(&["BLPOP q 0"]).await;
+        let _client = blocked(&stage, "").await;
         stage.dethrone().await;
         stage.client().asks("CLIENT UNBLOCK 1", ":1").await;
         stage.crown().await;

@@ -196,15 +196,7 @@ async fn a_file_that_shrinks_breaks_the_answer_off() {
 #[tokio::test]
 async fn a_client_that_leaves_is_noticed() {
     stage(async {
-        let (tell, told) = oneshot::channel();
-        let mut tell = Some(tell);
-        let scene = serve_on(terms(), move |_, mut client| {
-            let tell = tell.take();
-            async move {
-                client.gone().await;
-                let _ = tell.unwrap().send(());
-            }
-        });
+        let (scene, told) = serve_one(async |mut client| client.gone().await);
         let (mut requests, _drain, _) = client(scene).await;
         drop(ask(&mut requests, get("/")).await);
         told.await.unwrap();
@@ -215,19 +207,13 @@ async fn a_client_that_leaves_is_noticed() {
 /// How a request's body ends that is sent in vain: after `sent` its client is silent.
 async fn check_body(length: Option<&str>, sent: &[u8], whole: bool, expected: BodyFault) {
     stage(async {
-        let (tell, told) = oneshot::channel();
-        let mut tell = Some(tell);
-        let scene = serve_on(terms(), move |_, mut client| {
-            let tell = tell.take();
-            async move {
-                let fault = loop {
-                    match client.body().await {
-                        Ok(Some(_)) => (),
-                        Ok(None) => panic!("whole"),
-                        Err(fault) => break fault,
-                    }
-                };
-                let _ = tell.unwrap().send(fault);
+        let (scene, told) = serve_one(async |mut client| {
+            loop {
+                match client.body().await {
+                    Ok(Some(_)) => (),
+                    Ok(None) => panic!("whole"),
+                    Err(fault) => break fault,
+                }
             }
         });
         let (requests, _drain, _) = client(scene).await;
@@ -256,17 +242,12 @@ async fn a_body_has_the_length_that_was_promised() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_opens_no_window_is_given_up() {
     stage(async {
-        let (tell, told) = oneshot::channel();
-        let mut tell = Some(tell);
-        let scene = serve_on(terms(), move |_, mut client| {
-            let tell = tell.take();
-            async move {
-                let head = AnswerHead { size: Size::Unknown, ..FIVE };
-                client.begin(&head, b"", false).unwrap();
-                let begun = Instant::now();
-                assert!(client.write(vec![0; 1 << 20].into()).await.is_err());
-                let _ = tell.unwrap().send(begun.elapsed());
-            }
+        let (scene, told) = serve_one(async |mut client| {
+            let head = AnswerHead { size: Size::Unknown, ..FIVE };
+            client.begin(&head, b"", false).unwrap();
+            let begun = Instant::now();
+            assert!(client.write(vec![0; 1 << 20].into()).await.is_err());
+            begun.elapsed()
         });
         let (mut requests, _drain, _) = client(scene).await;
         let answer = ask(&mut requests, get("/")).await.await.unwrap();

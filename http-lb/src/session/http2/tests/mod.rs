@@ -91,6 +91,21 @@ where
     Scene { near, drain, ending }
 }
 
+/// Serves one request by this, and lets the test hear what it gave.
+fn serve_one<T: 'static>(
+    exchange: impl AsyncFnOnce(Exchange) -> T + 'static,
+) -> (Scene, oneshot::Receiver<T>) {
+    let (tell, told) = oneshot::channel();
+    let mut once = Some((exchange, tell));
+    let scene = serve_on(terms(), move |_, client| {
+        let (exchange, tell) = once.take().expect("one request comes");
+        async move {
+            let _ = tell.send(exchange(client).await);
+        }
+    });
+    (scene, told)
+}
+
 /// A client of the h2 crate on the scene's connection, and what else the scene has.
 async fn client(scene: Scene) -> (SendRequest<Bytes>, Drain, oneshot::Receiver<Ending>) {
     let (requests, connection) = h2::client::handshake(scene.near).await.unwrap();
