@@ -1,99 +1,36 @@
 //! Configurations as an operator meets them: what is shipped is valid, and what is wrong is named with its place and
 //! its remedy before anything starts. Kind: driver.
 
-use std::fs;
-use std::process::{Command, Output};
+#[path = "../../proxy-core/tests/shared/configuration.rs"]
+mod configuration;
 
-use tempfile::TempDir;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_http-lb");
-const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/http-lb.toml");
+use configuration::{Site, accepted, as_it_is, refused, shipped_as_defaults, shipped_in_full, turned_on};
 
 /// The least that is valid; a case goes on from line 3.
 const LEAST: &str = "[[clusters]]\nupstreams = [\"app:8000\"]\n";
 
-/// A folder with a configuration.
-struct Site {
-    dir: TempDir,
-    environment: Vec<(&'static str, &'static str)>,
-}
-
-impl Site {
-    fn new(config: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
-        fs::write(dir.path().join("http-lb.toml"), config).expect("the folder can be written");
-        Self { dir, environment: Vec::new() }
-    }
-
-    fn with_variable(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
-        self
-    }
-
-    fn check(&self) -> Output {
-        let mut command = Command::new(BINARY);
-        command.args(["--check", "--config", "http-lb.toml"]).current_dir(&self.dir);
-        command.env_clear().envs(self.environment.iter().copied());
-        command.output().expect("the binary runs")
-    }
-}
-
-#[track_caller]
-fn accepted(site: &Site, parts: &[&str]) -> String {
-    let output = site.check();
-    let (said, cried) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{cried}");
-    parts.iter().for_each(|part| assert!(said.contains(part), "no {part:?} in {said}"));
-    said
-}
-
-#[track_caller]
-fn refused(site: &Site, parts: &[&str]) {
-    let output = site.check();
-    let (said, cried) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(2), "{said}{cried}");
-    assert_eq!(said, "", "nothing is printed as if it took effect");
-    parts.iter().for_each(|part| assert!(cried.contains(part), "no {part:?} in {cried}"));
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// What stands in `configs/http-lb.toml`, edited.
-fn shipped(edit: impl Fn(&str) -> &str) -> Site {
-    let text = fs::read_to_string(SHIPPED).expect("the configuration is shipped");
-    Site::new(&text.lines().map(edit).collect::<Vec<_>>().join("\n"))
-}
-
-fn as_it_is(line: &str) -> &str {
-    line
-}
-
-/// A key or a section that is commented out has no space behind its `#`. Of what a route may lead to only one is.
-fn turned_on(line: &str) -> &str {
+/// Of what a route may lead to only one is taken in.
+fn turned_on_once(line: &str) -> &str {
     let others = ["#redirect = ", "#respond = "];
-    let key = line.strip_prefix('#').filter(|key| !key.is_empty() && !key.starts_with(' '));
-    key.filter(|_| !others.iter().any(|other| line.starts_with(other))).unwrap_or(line)
+    if others.iter().any(|other| line.starts_with(other)) { line } else { turned_on(line) }
 }
 
 #[test]
 fn the_shipped_configuration_is_valid() {
     let parts = ["pretix-1:8000", "prefix = \"/static/\"", "name = \"payment\"", "\"cachedfiles\""];
-    accepted(&shipped(as_it_is), &parts);
+    accepted(&Site::shipped(as_it_is), &parts);
 }
 
 #[test]
 fn what_is_commented_out_in_the_shipped_configuration_is_valid_too() {
     let parts =
         ["certificate = \"/etc/http-lb/shop.crt\"", "cookie = \"replica\"", "name = \"login\"", "hsts"];
-    accepted(&shipped(turned_on), &parts);
+    accepted(&Site::shipped(turned_on_once), &parts);
 }
 
 #[test]
 fn what_the_shipped_configuration_calls_defaults_are_the_defaults() {
-    let (shipped, default) = (accepted(&shipped(as_it_is), &[]), accepted(&Site::new(LEAST), &[]));
-    let names = [
+    let sections = [
         "[https]",
         "[client]",
         "[file_memory]",
@@ -110,25 +47,12 @@ fn what_the_shipped_configuration_calls_defaults_are_the_defaults() {
         "[clusters.resolution]",
         "[[listeners]]",
     ];
-    for name in names {
-        let section = |all: &str| all.split("\n\n").find(|part| part.starts_with(name)).map(str::to_owned);
-        assert!(section(&default).is_some(), "no {name} in {default}");
-        assert_eq!(section(&shipped), section(&default), "{name}");
-    }
+    shipped_as_defaults(&Site::shipped(as_it_is), &Site::new(LEAST), &sections);
 }
 
-/// As far as they have a value; what is absent by default is not printed.
 #[test]
 fn every_setting_stands_in_the_shipped_configuration() {
-    let written = fs::read_to_string(SHIPPED).expect("the configuration is shipped");
-    let written: Vec<_> = written.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).collect();
-    let effective = accepted(&shipped(turned_on), &[]);
-    let keys = effective
-        .lines()
-        .filter_map(|line| line.split_once(" = "))
-        .map(|(key, _)| key.trim_matches(['{', ' ']));
-    let missing: Vec<_> = keys.filter(|key| !written.contains(key)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    shipped_in_full(&Site::shipped(turned_on_once));
 }
 
 #[test]

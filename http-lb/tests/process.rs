@@ -1,133 +1,17 @@
 //! The binary as an operator meets it. Kind: driver.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Output, Stdio};
+#[path = "../../proxy-core/tests/shared/life.rs"]
+mod life;
 
-use rustix::process::{Pid, Signal};
+/// What the environment must name.
+const ENOUGH: [(&str, &str); 1] = [("HTTP_LB_CLUSTERS", "[{ upstreams = ['127.0.0.1:1'] }]")];
 
-const BINARY: &str = env!("CARGO_BIN_EXE_http-lb");
-const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/http-lb.toml");
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(BINARY).args(arguments).output().expect("the binary runs")
-}
-
-#[track_caller]
-fn check(arguments: &[&str], code: i32, part: &str) {
-    let output = run(arguments);
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(said.contains(part), "no {part:?} in {said}");
-}
+/// With replicas that nobody has found down.
+const READY: &str = "HTTP/1.1 200 ";
 
 #[test]
-fn the_shipped_configuration_is_valid() {
-    check(&["--config", CONFIG, "--check"], 0, "timeout = \"25s\"");
-}
-
-#[test]
-fn the_help_says_what_it_is_for() {
-    check(&["--help"], 0, "--upstream");
-}
-
-#[test]
-fn wrong_usage_and_wrong_configuration_exit_with_2() {
-    check(&["--chekc"], 2, "--check");
-    check(&["--config", "/nonexistent"], 2, "can't read the configuration /nonexistent");
-    check(&["--admin", "127.0.0.1"], 2, "--admin");
-}
-
-/// A started process that is ended with the test, whatever happens.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is what most tests want.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+fn the_help_names_the_flags_that_are_enough() {
+    for flag in ["--upstream", "--slots", "--static", "--listen", "--profile"] {
+        life::check(&["--help"], 0, flag);
     }
-}
-
-impl Running {
-    /// Starts the binary and reads from its log where the admin endpoint listens.
-    fn start(more: &[&str]) -> (Self, String) {
-        let child = Command::new(BINARY)
-            .args(["--admin", "127.0.0.1:0"])
-            .args(more)
-            .env("HTTP_LB_LOG__FORMAT", "json")
-            .env("HTTP_LB_LISTENERS", "[{ listen = '127.0.0.1:0' }]")
-            .env("HTTP_LB_CLUSTERS", "[{ upstreams = ['127.0.0.1:1'] }]")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let mut running = Self(child);
-        let address = running.find("\"address\":\"");
-        (running, address)
-    }
-
-    /// Reads the log until this field; gives its value.
-    fn find(&mut self, field: &str) -> String {
-        let log = self.0.stderr.as_mut().expect("it is piped");
-        let mut seen = String::new();
-        let mut byte = [0];
-        while log.read(&mut byte).expect("the log can be read") == 1 {
-            seen.push(char::from(byte[0]));
-            if let Some((_, value)) = seen.split_once(field)
-                && let Some((value, _)) = value.split_once('"')
-            {
-                return value.to_owned();
-            }
-        }
-        panic!("no {field} in {seen}");
-    }
-}
-
-impl Running {
-    fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.0), signal).expect("it runs");
-    }
-
-    fn code(&mut self) -> Option<i32> {
-        self.0.wait().expect("it ends").code()
-    }
-}
-
-fn ask(address: &str, line: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the admin endpoint listens");
-    write!(stream, "{line} HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer
-}
-
-#[test]
-fn it_starts_answers_drains_and_stops() {
-    let (mut running, address) = Running::start(&[]);
-    assert!(ask(&address, "GET /livez").starts_with("HTTP/1.1 200 "));
-    assert!(ask(&address, "GET /metrics").contains("http_lb_build_info{version="));
-    assert!(ask(&address, "POST /drain").starts_with("HTTP/1.1 202 "));
-    assert_eq!(running.code(), Some(0));
-}
-
-#[test]
-fn sigterm_drains() {
-    let (mut running, _) = Running::start(&[]);
-    running.find("\"message\":\"started");
-    running.signal(Signal::TERM);
-    assert_eq!(running.code(), Some(0));
-}
-
-#[test]
-fn sighup_loads_the_configuration_again_and_keeps_the_old_one_when_it_is_wrong() {
-    let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
-    let path = file.path().to_str().expect("temporary paths are UTF-8").to_owned();
-    let (mut running, address) = Running::start(&["--config", &path]);
-    running.find("\"message\":\"started");
-    running.signal(Signal::HUP);
-    running.find("\"message\":\"configuration loaded");
-    file.write_all(b"[drain]\ntimeuot = \"1s\"\n").expect("it can be written");
-    running.signal(Signal::HUP);
-    running.find("did you mean `timeout`?");
-    assert!(ask(&address, "GET /readyz").starts_with("HTTP/1.1 200 "));
 }

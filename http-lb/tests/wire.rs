@@ -1,5 +1,9 @@
-//! The parsers against any bytes and any cuts, and against another implementation. Kind: pure.
+//! The parsers against any bytes and any cuts, and against another implementation. Kind: driver.
 
+#[path = "../../proxy-core/tests/shared/fuzz.rs"]
+mod fuzz;
+
+use fuzz::{Entry, damaged, replay};
 use http_lb::wire::chunked::{put_chunk, put_last_chunk};
 use http_lb::wire::fuzz::{
     fuzz_chunk, fuzz_cookie, fuzz_date, fuzz_path, fuzz_range, fuzz_request, fuzz_response,
@@ -7,8 +11,6 @@ use http_lb::wire::fuzz::{
 use http_lb::wire::{ChunkedDecoder, Fields, HeadLimits, RequestHead, date};
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-type Entry = fn(&[u8]);
 
 /// The entries of the fuzzer, by the names of its targets.
 const TARGETS: [(&str, Entry); 7] = [
@@ -23,12 +25,7 @@ const TARGETS: [(&str, Entry); 7] = [
 
 #[test]
 fn what_a_fuzzer_kept_is_replayed() {
-    for (target, entry) in TARGETS {
-        let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
-        assert!(!files.is_empty(), "{folder} is empty");
-        files.iter().for_each(|file| entry(&std::fs::read(file).unwrap()));
-    }
+    replay(&TARGETS);
 }
 
 /// A request line and fields, with all that could confuse a parser.
@@ -73,31 +70,24 @@ fn chunked() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Bytes that begin well, and go wrong somewhere.
-fn damaged(whole: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![any::<u8>(), prop::sample::select(b"\r\n\t :;,0".to_vec())];
-    (whole, vec((any::<prop::sample::Index>(), byte), 0..4)).prop_map(|(mut bytes, damage)| {
-        for (at, byte) in damage {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        bytes
-    })
+/// Damage is most often done by what has a meaning.
+fn byte() -> impl Strategy<Value = u8> {
+    prop_oneof![any::<u8>(), prop::sample::select(b"\r\n\t :;,0".to_vec())]
 }
 
 proptest! {
     #[test]
-    fn requests_in_any_state_of_repair_are_read_alike(bytes in damaged(request())) {
+    fn requests_in_any_state_of_repair_are_read_alike(bytes in damaged(request(), byte())) {
         fuzz_request(&bytes);
     }
 
     #[test]
-    fn responses_in_any_state_of_repair_are_read_alike(bytes in damaged(response())) {
+    fn responses_in_any_state_of_repair_are_read_alike(bytes in damaged(response(), byte())) {
         fuzz_response(&bytes);
     }
 
     #[test]
-    fn chunks_in_any_state_of_repair_are_read_alike(bytes in damaged(chunked())) {
+    fn chunks_in_any_state_of_repair_are_read_alike(bytes in damaged(chunked(), byte())) {
         fuzz_chunk(&bytes);
     }
 

@@ -1,90 +1,17 @@
 //! Configurations as an operator meets them: what is shipped is valid, and what is wrong is named with its place and
 //! its remedy before anything starts. Kind: driver.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
+#[path = "../../proxy-core/tests/shared/configuration.rs"]
+mod configuration;
 
-use tempfile::TempDir;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_pg-router");
-const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/pg-router.toml");
+use configuration::{Site, accepted, as_it_is, refused, shipped_as_defaults, shipped_in_full, turned_on};
 
 /// The least that is valid; a case goes on from line 3.
 const LEAST: &str = "[cluster]\nnodes = [\"db1:5432\"]\n";
 
-/// A folder with a configuration; the files that it names are looked for in the same folder.
-struct Site {
-    dir: TempDir,
-    environment: Vec<(&'static str, &'static str)>,
-}
-
-impl Site {
-    fn new(config: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
-        Self { dir, environment: Vec::new() }.with_file("pg-router.toml", config)
-    }
-
-    fn with_file(self, name: &str, text: &str) -> Self {
-        fs::write(self.path(name), text).expect("the folder can be written");
-        self
-    }
-
-    fn with_variable(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
-        self
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn check(&self) -> Output {
-        let mut command = Command::new(BINARY);
-        command.arg("--check").arg("--config").arg(self.path("pg-router.toml"));
-        command.current_dir(&self.dir).env_clear().envs(self.environment.iter().copied());
-        command.output().expect("the binary runs")
-    }
-}
-
-#[track_caller]
-fn accepted(site: &Site, parts: &[&str]) -> String {
-    let output = site.check();
-    let (said, cried) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{cried}");
-    parts.iter().for_each(|part| assert!(said.contains(part), "no {part:?} in {said}"));
-    said
-}
-
-#[track_caller]
-fn refused(site: &Site, parts: &[&str]) {
-    let output = site.check();
-    let (said, cried) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(2), "{said}{cried}");
-    assert_eq!(said, "", "nothing is printed as if it took effect");
-    parts.iter().for_each(|part| assert!(cried.contains(part), "no {part:?} in {cried}"));
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// What stands in `configs/pg-router.toml`, edited, with its secrets in a folder that a test can write.
+/// What is shipped, with its secrets.
 fn shipped(edit: impl Fn(&str) -> &str) -> Site {
-    let text = fs::read_to_string(SHIPPED).expect("the configuration is shipped");
-    let lines: Vec<_> = text.lines().map(edit).collect();
-    let site = Site::new(&lines.join("\n").replace("/run/secrets/", "./"));
-    site.with_file("repmgr", "watches\n").with_file("pretix", "sells\n")
-}
-
-fn as_it_is(line: &str) -> &str {
-    line
-}
-
-/// A key or a section that is commented out has no space behind its `#`.
-fn turned_on(line: &str) -> &str {
-    let key = line.strip_prefix('#').filter(|key| !key.is_empty() && !key.starts_with(' '));
-    key.unwrap_or(line)
+    Site::shipped(edit).with_file("repmgr", "watches\n").with_file("pretix", "sells\n")
 }
 
 #[test]
@@ -107,12 +34,13 @@ fn what_is_commented_out_in_the_shipped_configuration_is_valid_too() {
 
 #[test]
 fn what_the_shipped_configuration_calls_defaults_are_the_defaults() {
-    let (shipped, default) = (accepted(&shipped(as_it_is), &[]), accepted(&Site::new(LEAST), &[]));
-    for name in ["[pool]", "[hold]", "[sockets]", "[drain]"] {
-        let section = |all: &str| all.split("\n\n").find(|part| part.starts_with(name)).map(str::to_owned);
-        assert!(section(&default).is_some(), "no {name} in {default}");
-        assert_eq!(section(&shipped), section(&default));
-    }
+    let sections = ["[pool]", "[hold]", "[sockets]", "[drain]"];
+    shipped_as_defaults(&shipped(as_it_is), &Site::new(LEAST), &sections);
+}
+
+#[test]
+fn every_setting_stands_in_the_shipped_configuration() {
+    shipped_in_full(&shipped(turned_on));
 }
 
 #[test]

@@ -1,5 +1,9 @@
-//! The framers against any bytes, any cuts, and another implementation. Kind: pure.
+//! The framers against any bytes, any cuts, and another implementation. Kind: driver.
 
+#[path = "../../proxy-core/tests/shared/fuzz.rs"]
+mod fuzz;
+
+use fuzz::{Entry, replay};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use redis_protocol::resp2::{self, types::OwnedFrame as Resp2, types::Resp2Frame};
@@ -9,20 +13,13 @@ use redis_router::wire::build::put_request;
 use redis_router::wire::fuzz::{fuzz_inline, fuzz_reply, fuzz_request};
 use redis_router::wire::{Args, Framed, Limits, ReplyFramer, RequestFramer};
 
-type Entry = fn(&[u8]);
-
 /// The entries of the fuzzer, by the names of its targets.
 const TARGETS: [(&str, Entry); 4] =
     [("request", fuzz_request), ("reply", fuzz_reply), ("inline", fuzz_inline), ("route", fuzz_route)];
 
 #[test]
 fn what_a_fuzzer_kept_is_replayed() {
-    for (target, entry) in TARGETS {
-        let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
-        assert!(!files.is_empty(), "{folder} is empty");
-        files.iter().for_each(|file| entry(&std::fs::read(file).unwrap()));
-    }
+    replay(&TARGETS);
 }
 
 /// Arguments with all that could confuse a parser.
@@ -91,16 +88,9 @@ fn aggregate(tag: &str, len: usize, elements: &[Vec<u8>]) -> Vec<u8> {
     [format!("{tag}{len}\r\n").as_bytes(), &elements.concat()].concat()
 }
 
-/// Bytes that begin well, and go wrong somewhere.
+/// Several, one after the other, damaged somewhere.
 fn damaged(whole: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    (vec(whole, 1..4), vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)).prop_map(|(parts, damage)| {
-        let mut bytes = parts.concat();
-        for (at, byte) in damage {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        bytes
-    })
+    fuzz::damaged(vec(whole, 1..4).prop_map(|parts| parts.concat()), any::<u8>())
 }
 
 proptest! {
