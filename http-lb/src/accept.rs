@@ -42,14 +42,7 @@ pub struct Gate {
 pub async fn serve(desk: Rc<Desk>, gate: Arc<Gate>, accepted: Accepted) {
     let present = desk.floor.drain().session();
     let _open = gate.metrics.open();
-    match converse(&desk, &gate, accepted, present).await {
-        Ok(ending) => gate.metrics.ended(ending),
-        Err(error) => {
-            gate.metrics.error(&error);
-            gate.metrics.ended("handshake");
-            tracing::debug!(%error, "a client did not come in");
-        }
-    }
+    gate.metrics.settle(converse(&desk, &gate, accepted, present).await, "handshake");
 }
 
 async fn converse(

@@ -7,11 +7,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use proxy_core::app::{Context, Service};
-use proxy_core::config::{Override, changed};
+use proxy_core::config::Override;
 use proxy_core::error::{Context as _, Error, Result, Side};
 use proxy_core::listener::{Accepted, Listener, ListenerConfig};
 use proxy_core::metrics::{Registry, SessionMetrics};
 use proxy_core::proxy_protocol::Policy;
+use proxy_core::reload::warn_of_fixed;
 use proxy_core::tasks;
 use proxy_core::tls::ServerTls;
 use proxy_core::upstream::topology::Topology;
@@ -124,9 +125,7 @@ impl Service for Balancer {
         let house = House::new(config.clone(), edge, site, &self.clusters, old.budget.clone());
         self.houses.store(Arc::new(house));
         let old = self.config.swap(config.clone());
-        for key in changed(&*old, &*config, FIXED) {
-            tracing::warn!(key, "takes effect at the next start");
-        }
+        warn_of_fixed(&*old, &*config, FIXED);
         Ok(())
     }
 
@@ -186,7 +185,7 @@ async fn open_site(
 
 fn encryption(config: &Config, protocols: &[&[u8]]) -> Result<Option<Arc<ServerTls>>> {
     let Some(tls) = &config.tls else { return Ok(None) };
-    Ok(Some(Arc::new(ServerTls::new(tls.clone().config(protocols)?)?)))
+    Ok(Some(Arc::new(ServerTls::new(tls.config(protocols)?)?)))
 }
 
 /// Binds every listener.

@@ -85,14 +85,7 @@ pub async fn serve(desk: Rc<Desk>, gate: Arc<Gate>, accepted: Accepted) {
     let seat = desk.floor.seat();
     let _open = gate.metrics.open();
     let outcome = converse(&desk, &gate, accepted, seat, present).await;
-    match outcome {
-        Ok(ending) => gate.metrics.ended(ending.label()),
-        Err(error) => {
-            gate.metrics.error(&error);
-            gate.metrics.ended("login");
-            tracing::debug!(%error, "a client did not come in");
-        }
-    }
+    gate.metrics.settle(outcome.map(Ending::label), "login");
 }
 
 async fn converse(

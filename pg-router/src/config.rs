@@ -278,8 +278,8 @@ impl Config {
     /// The settings of each TLS table go together. Their files are read at the start.
     fn check_tls(&self) -> Result<(), Invalid> {
         let wrong = |key| move |error: Error| Invalid::new(key, error.to_string());
-        self.client_tls.clone().map(|tls| tls.config(&[])).transpose().map_err(wrong("client_tls"))?;
-        self.server_tls.clone().map(|tls| tls.config(&[])).transpose().map_err(wrong("server_tls"))?;
+        self.client_tls.as_ref().map(|tls| tls.config(&[])).transpose().map_err(wrong("client_tls"))?;
+        self.server_tls.as_ref().map(|tls| tls.config(&[])).transpose().map_err(wrong("server_tls"))?;
         Ok(())
     }
 }

@@ -8,11 +8,12 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use proxy_core::app::{Context, Service};
-use proxy_core::config::{Override, changed};
+use proxy_core::config::Override;
 use proxy_core::error::{Context as _, Error, Result, Side};
 use proxy_core::listener::{Accepted, Listener, ListenerConfig};
 use proxy_core::metrics::SessionMetrics;
 use proxy_core::proxy_protocol::Policy;
+use proxy_core::reload::warn_of_fixed;
 use proxy_core::tasks;
 use proxy_core::tls::{ClientTls, ServerTls};
 use proxy_core::upstream::{Cluster, Hold, HoldLimits, HoldMetrics, Publisher, State, Topology};
@@ -88,9 +89,9 @@ impl Service for PgRouter {
     async fn build(config: Arc<Config>, args: &Args, context: &Context) -> Result<Self> {
         let mock = random().map_err(|error| Error::io(Side::Internal, error))?;
         let roster = Arc::new(ArcSwap::from_pointee(load_roster(&config, mock)?));
-        let client_tls = config.client_tls.clone().map(|tls| ServerTls::new(tls.config(&[b"postgresql"])?));
+        let client_tls = config.client_tls.as_ref().map(|tls| ServerTls::new(tls.config(&[b"postgresql"])?));
         let client_tls = client_tls.transpose()?.map(Arc::new);
-        let server_tls = config.server_tls.clone().map(|tls| ClientTls::new(tls.config(&[b"postgresql"])?));
+        let server_tls = config.server_tls.as_ref().map(|tls| ClientTls::new(tls.config(&[b"postgresql"])?));
         let dial = Arc::new(Dial {
             options: config.sockets,
             timeout: config.pool.connect_timeout,
@@ -156,9 +157,7 @@ impl Service for PgRouter {
         self.shared.hold.reconfigure(hold_limits(&config));
         self.shared.resize(config.pool.size);
         let old = self.shared.config.swap(config.clone());
-        for key in changed(&*old, &*config, FIXED) {
-            tracing::warn!(key, "takes effect at the next start");
-        }
+        warn_of_fixed(&*old, &*config, FIXED);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod app;
 pub mod backoff;
 pub mod config;
+pub mod decimal;
 pub mod drain;
 pub mod error;
 pub mod link;

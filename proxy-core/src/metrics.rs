@@ -156,8 +156,19 @@ impl SessionMetrics {
         }
     }
 
-    /// Counts the end of a session.
-    pub fn ended(&self, ending: &str) {
+    /// Counts how a session ended. What failed before there was one ended at that `door`.
+    pub fn settle(&self, outcome: Result<&str, Error>, door: &str) {
+        match outcome {
+            Ok(ending) => self.ended(ending),
+            Err(error) => {
+                self.error(&error);
+                self.ended(door);
+                tracing::debug!(%error, "a client did not come in");
+            }
+        }
+    }
+
+    fn ended(&self, ending: &str) {
         self.ended.with_label_values(&[self.listener.as_str(), ending]).inc();
     }
 
@@ -170,7 +181,7 @@ impl SessionMetrics {
     }
 
     /// Counts an error by side and kind.
-    pub fn error(&self, error: &Error) {
+    fn error(&self, error: &Error) {
         self.errors.with_label_values(&error.as_labels()).inc();
     }
 }
@@ -249,7 +260,8 @@ mod tests {
     fn errors_are_counted_by_side_and_kind() {
         let registry = registry();
         let sessions = SessionMetrics::new(&registry, "primary");
-        sessions.error(&Error::upstream(Kind::Closed, "gone"));
+        sessions.settle(Err(Error::upstream(Kind::Closed, "gone")), "login");
+        check(&registry, r#"pg_router_sessions_ended_total{ending="login",listener="primary"} 1"#);
         check(&registry, r#"pg_router_errors_total{kind="closed",side="upstream"} 1"#);
     }
 

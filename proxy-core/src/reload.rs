@@ -7,8 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::signal::unix::Signal;
 use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::config::changed;
 
 /// How often the files are looked at.
 pub const POLL: Duration = Duration::from_secs(1);
@@ -102,6 +105,14 @@ impl Watcher {
             self.seen = Settled::new(look(&files));
             self.files = files;
         }
+    }
+}
+
+/// Says which of the settings that a running process can't change (JSON pointers such as `/pool/size`) have another value
+/// in the configuration that was just taken.
+pub fn warn_of_fixed<C: Serialize>(old: &C, new: &C, fixed: &[&'static str]) {
+    for key in changed(old, new, fixed) {
+        tracing::warn!(key, "takes effect at the next start");
     }
 }
 

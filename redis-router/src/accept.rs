@@ -56,14 +56,8 @@ pub struct Desk {
 pub async fn serve(desk: Rc<Desk>, gate: Arc<Gate>, accepted: Accepted) {
     let present = desk.floor.drain().session();
     let _open = gate.metrics.open();
-    match converse(&desk, &gate, accepted, present).await {
-        Ok(ending) => gate.metrics.ended(ending.label()),
-        Err(error) => {
-            gate.metrics.error(&error);
-            gate.metrics.ended("login");
-            tracing::debug!(%error, "a client did not come in");
-        }
-    }
+    let outcome = converse(&desk, &gate, accepted, present).await;
+    gate.metrics.settle(outcome.map(Ending::label), "login");
 }
 
 async fn converse(

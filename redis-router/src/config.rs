@@ -378,11 +378,11 @@ impl Config {
     /// The settings of each TLS table go together. Their files are read at the start.
     fn check_tls(&self) -> Result<(), Invalid> {
         let wrong = |key| move |error: Error| Invalid::new(key, error.to_string());
-        self.client_tls.clone().map(|tls| tls.config(&[])).transpose().map_err(wrong("client_tls"))?;
+        self.client_tls.as_ref().map(|tls| tls.config(&[])).transpose().map_err(wrong("client_tls"))?;
         for master in &self.masters {
-            let redis = master.redis_tls.clone().map(|tls| tls.config(&[]));
+            let redis = master.redis_tls.as_ref().map(|tls| tls.config(&[]));
             redis.transpose().map_err(wrong("masters.redis_tls"))?;
-            let sentinel = master.sentinel_tls.clone().map(|tls| tls.config(&[]));
+            let sentinel = master.sentinel_tls.as_ref().map(|tls| tls.config(&[]));
             sentinel.transpose().map_err(wrong("masters.sentinel_tls"))?;
         }
         Ok(())

@@ -44,7 +44,7 @@ impl Realm {
         let publisher = Arc::new(Publisher::new(state, replicas.clone(), &context.registry, Instant::now()));
         let topology = publisher.subscribe();
         let reach = |account, tls: &Option<ClientTlsSettings>| {
-            let tls = tls.clone().map(|tls| ClientTls::new(tls.config(&[])?)).transpose()?.map(Arc::new);
+            let tls = tls.as_ref().map(|tls| ClientTls::new(tls.config(&[])?)).transpose()?.map(Arc::new);
             Ok::<_, Error>(Arc::new(Access::new(account, tls, config.sockets, CONNECT_TIMEOUT)))
         };
         let access = reach(redis_account(master), &master.redis_tls)?;

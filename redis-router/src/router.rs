@@ -7,11 +7,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use proxy_core::app::{Context, Service};
-use proxy_core::config::{Override, changed};
+use proxy_core::config::Override;
 use proxy_core::error::{Context as _, Error, Result, Side};
 use proxy_core::listener::{Accepted, Listener, ListenerConfig};
 use proxy_core::metrics::SessionMetrics;
 use proxy_core::proxy_protocol::Policy;
+use proxy_core::reload::warn_of_fixed;
 use proxy_core::tasks;
 use proxy_core::tls::ServerTls;
 use proxy_core::upstream::{Hold, HoldLimits, HoldMetrics};
@@ -71,7 +72,7 @@ impl Service for RedisRouter {
         let hold = Arc::new(Hold::new(hold_limits(&config), HoldMetrics::new(&context.registry)));
         let open = |master| Realm::open(master, &config, args.forget_epoch, &hold, context);
         let realms = config.masters.iter().map(open).collect::<Result<Vec<_>>>()?;
-        let client_tls = config.client_tls.clone().map(|tls| ServerTls::new(tls.config(&[])?));
+        let client_tls = config.client_tls.as_ref().map(|tls| ServerTls::new(tls.config(&[])?));
         let client_tls = client_tls.transpose()?.map(Arc::new);
         let listeners = bind(&config, client_tls.as_ref(), context)?;
         let gates = listeners.iter().map(|(_, gate)| gate.clone()).collect();
@@ -123,9 +124,7 @@ impl Service for RedisRouter {
         self.hold.reconfigure(hold_limits(&config));
         self.renew_terms(&config);
         let old = self.config.swap(config.clone());
-        for key in changed(&*old, &*config, FIXED) {
-            tracing::warn!(key, "takes effect at the next start");
-        }
+        warn_of_fixed(&*old, &*config, FIXED);
         Ok(())
     }
 

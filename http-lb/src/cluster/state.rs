@@ -50,7 +50,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(cluster: &config::Cluster, config: &Config) -> Result<Self> {
         let alpn: &[&[u8]] = if cluster.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
-        let tls = cluster.tls.clone().map(|tls| ClientTls::new(tls.config(alpn)?)).transpose()?;
+        let tls = cluster.tls.as_ref().map(|tls| ClientTls::new(tls.config(alpn)?)).transpose()?;
         let classes: Vec<_> = config.class_names().into_iter().map(str::to_owned).collect();
         Ok(Self {
             terms: terms(cluster, &classes),

@@ -52,7 +52,7 @@ fn listeners(config: &Config) -> Checked {
     })?;
     let Some(tls) = &config.tls else { return Ok(()) };
     ensure(!tls.certificates.is_empty(), "tls.certificates", "there is none; write [[tls.certificates]]")?;
-    tls.clone().config(&[]).map(drop).map_err(|error| Invalid::new("tls", error.to_string()))
+    tls.config(&[]).map(drop).map_err(|error| Invalid::new("tls", error.to_string()))
 }
 
 fn cluster(config: &Config, index: usize, cluster: &Cluster) -> Checked {
@@ -82,7 +82,7 @@ fn cluster(config: &Config, index: usize, cluster: &Cluster) -> Checked {
         ensure(is_token(&sticky.cookie), key("sticky.cookie"), "can be no cookie's name")?;
     }
     let wrong = |error: Error| Invalid::new(key("tls"), error.to_string());
-    cluster.tls.clone().map(|tls| tls.config(&[])).transpose().map(drop).map_err(wrong)
+    cluster.tls.as_ref().map(|tls| tls.config(&[])).transpose().map(drop).map_err(wrong)
 }
 
 fn files(config: &Config, index: usize, files: &Files) -> Checked {

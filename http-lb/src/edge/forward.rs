@@ -4,6 +4,8 @@
 //! `X-Forwarded-For`, and gunicorn reads `X_Forwarded_For` as the same name. What belongs to one connection only stays
 //! there (RFC 9110 7.6.1). Lines are copied as they are, without an allocation for each.
 
+use proxy_core::decimal::put_decimal;
+
 use crate::config::Algorithm;
 use crate::wire::{Name, RequestHead, ResponseHead};
 
@@ -11,7 +13,7 @@ use super::ids::{self, RequestId};
 use super::origin::Origin;
 use super::redirect::{Upgrade, rewritten};
 use super::route::Route;
-use super::rules::{Scene, scheme, write_decimal, write_ip};
+use super::rules::{Scene, scheme, write_ip};
 
 /// How a request goes on.
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +159,7 @@ fn write_client(out: &mut Vec<u8>, head: &RequestHead, about: &About<'_>) {
     out.extend_from_slice(b"\r\nx-forwarded-host: ");
     out.extend_from_slice(head.host());
     out.extend_from_slice(b"\r\nx-forwarded-port: ");
-    write_decimal(out, u64::from(about.origin.port));
+    put_decimal(out, u64::from(about.origin.port));
     out.extend_from_slice(b"\r\n");
     line(out, about.id_field, about.id.as_bytes());
 }
@@ -167,7 +169,7 @@ fn write_body(out: &mut Vec<u8>, body: Body) {
         Body::None => {}
         Body::Length(length) => {
             out.extend_from_slice(b"content-length: ");
-            write_decimal(out, length);
+            put_decimal(out, length);
             out.extend_from_slice(b"\r\n");
         }
         Body::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),

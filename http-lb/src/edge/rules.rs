@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::net::IpAddr;
 
+use proxy_core::decimal::put_decimal;
+
 use crate::config::HeaderRules;
 use crate::wire::RequestHead;
 
@@ -137,37 +139,13 @@ pub(super) fn write_ip(out: &mut Vec<u8>, origin: &Origin) {
         if at > 0 {
             out.push(b'.');
         }
-        write_decimal(out, u64::from(byte));
+        put_decimal(out, u64::from(byte));
     }
-}
-
-/// Writes a number.
-pub(super) fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_written_in_full() {
-        for number in [0, 7, 10, 255, 8080, u64::MAX] {
-            let mut out = Vec::new();
-            write_decimal(&mut out, number);
-            assert_eq!(out, number.to_string().into_bytes());
-        }
-    }
 
     #[test]
     fn addresses_are_written_as_they_are_read() {

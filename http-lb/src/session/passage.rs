@@ -19,7 +19,7 @@ use super::retry::{Failure, Verdict, verdict};
 use crate::body::{Backlog, Spool};
 use crate::cluster::Slot;
 use crate::config::Sticky;
-use crate::edge::{About, Back, Body, Coding, Connection, Route, answer_fields, forward_head};
+use crate::edge::{About, Body, Coding, Connection, Route, answer_fields, forward_head};
 use crate::files::{self, Wants};
 use crate::metrics::{By, add};
 use crate::queue::{Affinity, ClientKey, Shed, Tag, Ticket};
@@ -277,16 +277,7 @@ impl<C: Client> Exchange<'_, C> {
         tag: Tag,
     ) -> (Vec<u8>, bool) {
         let mut fields = Vec::with_capacity(HEAD_BYTES);
-        let back = Back {
-            head: self.asked.head,
-            route,
-            origin: self.asked.origin,
-            id: self.asked.id,
-            id_field: &self.house.edge.id_field,
-            https: &self.house.edge.https,
-            coding,
-        };
-        let dated = answer_fields(&mut fields, answer, &back).dated;
+        let dated = answer_fields(&mut fields, answer, &self.back(route, coding)).dated;
         if let Some(sticky) = way.sticky.as_ref().filter(|_| self.tag(way) != Some(tag)) {
             write_cookie(&mut fields, sticky, tag, self.asked.origin.https);
         }

@@ -194,7 +194,7 @@ fn place(invalid: Invalid, table: &Table) -> Fault {
 
 /// Those of `keys` (JSON pointers such as `/pool/size`) that differ, once both are written out: what a reload can't
 /// change is named so. Secrets are written as `***`, so that they never differ here.
-pub fn changed<C: Serialize>(old: &C, new: &C, keys: &[&'static str]) -> Vec<&'static str> {
+pub(crate) fn changed<C: Serialize>(old: &C, new: &C, keys: &[&'static str]) -> Vec<&'static str> {
     let [old, new] = [old, new].map(|config| serde_json::to_value(config).unwrap_or_default());
     keys.iter().copied().filter(|key| old.pointer(key) != new.pointer(key)).collect()
 }

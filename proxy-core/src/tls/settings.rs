@@ -34,9 +34,9 @@ impl ServerTlsSettings {
     ///
     /// # Errors
     /// `Config`, with the remedy: a certificate is optional that nobody asks for.
-    pub fn config(self, alpn: &[&[u8]]) -> Result<ServerTlsConfig> {
-        let identities = vec![Identity { certificate: self.certificate, key: self.key }];
-        let client_auth = client_auth(self.client_ca, self.client_certificate_optional)?;
+    pub fn config(&self, alpn: &[&[u8]]) -> Result<ServerTlsConfig> {
+        let identities = vec![Identity { certificate: self.certificate.clone(), key: self.key.clone() }];
+        let client_auth = client_auth(self.client_ca.clone(), self.client_certificate_optional)?;
         Ok(ServerTlsConfig { identities, client_auth, alpn: owned(alpn), oldest: Version::default() })
     }
 }
@@ -93,10 +93,13 @@ impl HostsTlsSettings {
     ///
     /// # Errors
     /// `Config`, with the remedy: a certificate is optional that nobody asks for.
-    pub fn config(self, alpn: &[&[u8]]) -> Result<ServerTlsConfig> {
-        let identity = |pair: CertificateSettings| Identity { certificate: pair.certificate, key: pair.key };
-        let identities = self.certificates.into_iter().map(identity).collect();
-        let client_auth = client_auth(self.client_ca, self.client_certificate_optional)?;
+    pub fn config(&self, alpn: &[&[u8]]) -> Result<ServerTlsConfig> {
+        let identity = |pair: &CertificateSettings| Identity {
+            certificate: pair.certificate.clone(),
+            key: pair.key.clone(),
+        };
+        let identities = self.certificates.iter().map(identity).collect();
+        let client_auth = client_auth(self.client_ca.clone(), self.client_certificate_optional)?;
         Ok(ServerTlsConfig { identities, client_auth, alpn: owned(alpn), oldest: self.min_version })
     }
 }
@@ -131,14 +134,14 @@ impl ClientTlsSettings {
     ///
     /// # Errors
     /// `Config`, with the remedy: mode and CA contradict each other, or only one of certificate and key is given.
-    pub fn config(self, alpn: &[&[u8]]) -> Result<ClientTlsConfig> {
-        let identity = match (self.certificate, self.key) {
+    pub fn config(&self, alpn: &[&[u8]]) -> Result<ClientTlsConfig> {
+        let identity = match (self.certificate.clone(), self.key.clone()) {
             (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
             (None, None) => None,
             _ => return Err(Error::config("a certificate and its key go together; give both or neither")),
         };
-        let verify = Verify::new(self.mode, self.ca)?;
-        Ok(ClientTlsConfig { verify, identity, server_name: self.server_name, alpn: owned(alpn) })
+        let verify = Verify::new(self.mode, self.ca.clone())?;
+        Ok(ClientTlsConfig { verify, identity, server_name: self.server_name.clone(), alpn: owned(alpn) })
     }
 }
 

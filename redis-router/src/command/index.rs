@@ -118,7 +118,7 @@ const fn row_at(id: usize) -> Row {
 const fn is_container(id: usize) -> bool {
     let container = row_at(id).name;
     let next = if id + 1 < COUNT { row_at(id + 1).name } else { "" };
-    bar(next) < next.len() && bar(next) == container.len() && starts_with(next, container)
+    bar(next) < next.len() && bar(next) == container.len() && rules::starts_with(next, container)
 }
 
 const fn command(id: u16, row: &Row, container: bool) -> Command {
@@ -152,18 +152,6 @@ const fn bar(name: &str) -> usize {
         at += 1;
     }
     at
-}
-
-const fn starts_with(name: &str, start: &str) -> bool {
-    let (name, start) = (name.as_bytes(), start.as_bytes());
-    let mut at = 0;
-    while at < start.len() {
-        if at >= name.len() || name[at] != start[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
 }
 
 #[cfg(test)]

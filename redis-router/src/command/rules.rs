@@ -280,13 +280,15 @@ const fn find<T: Copy>(rows: &[(&str, T)], name: &str) -> Option<usize> {
 
 /// `==`, which is not const.
 const fn eq(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
+    a.len() == b.len() && starts_with(a, b)
+}
+
+/// [`str::starts_with`], which is not const either.
+pub(super) const fn starts_with(name: &str, start: &str) -> bool {
+    let (name, start) = (name.as_bytes(), start.as_bytes());
     let mut at = 0;
-    while at < a.len() {
-        if a[at] != b[at] {
+    while at < start.len() {
+        if at >= name.len() || name[at] != start[at] {
             return false;
         }
         at += 1;

@@ -32,11 +32,6 @@ impl Identity {
         password.map_or_else(Self::default, |password| Self::new(user, password.expose().as_bytes().to_vec()))
     }
 
-    /// True if there is nothing to log in with.
-    pub fn is_nobody(&self) -> bool {
-        self.password.is_none()
-    }
-
     /// What `AUTH` and `HELLO … AUTH` want: the user, if it is not the default one, and the password.
     pub(super) fn credentials(&self) -> Option<(Option<&[u8]>, &[u8])> {
         let password = self.password.as_ref()?;

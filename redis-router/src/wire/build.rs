@@ -2,6 +2,8 @@
 //!
 //! Everything is appended to a `Vec<u8>`. A line can't be broken by what it says: CR and LF in a text become spaces.
 
+use proxy_core::decimal::put_decimal;
+
 /// The protocol version that a connection speaks, which `HELLO` chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub enum Resp {
@@ -51,18 +53,13 @@ pub fn put_integer(out: &mut Vec<u8>, value: i64) {
     if value < 0 {
         out.push(b'-');
     }
-    put_digits(out, value.unsigned_abs());
+    put_decimal(out, value.unsigned_abs());
     out.extend_from_slice(b"\r\n");
 }
 
 /// The beginning of an array of `len` elements.
 pub fn put_array_header(out: &mut Vec<u8>, len: usize) {
     put_header(out, b'*', len);
-}
-
-/// The beginning of a push of `len` elements; in RESP2, which has none, of an array.
-pub fn put_push_header(out: &mut Vec<u8>, len: usize, resp: Resp) {
-    put_header(out, if resp == Resp::V3 { b'>' } else { b'*' }, len);
 }
 
 /// The beginning of a map of `len` pairs; in RESP2, which has none, of an array of twice as many elements.
@@ -87,22 +84,8 @@ fn put_line(out: &mut Vec<u8>, tag: u8, text: &[u8]) {
 
 fn put_header(out: &mut Vec<u8>, tag: u8, len: usize) {
     out.push(tag);
-    put_digits(out, len as u64);
+    put_decimal(out, len as u64);
     out.extend_from_slice(b"\r\n");
-}
-
-fn put_digits(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 #[cfg(test)]
@@ -137,8 +120,6 @@ mod tests {
         check(|out| put_null_array(out, Resp::V3), "_\r\n");
         check(|out| put_map_header(out, 3, Resp::V2), "*6\r\n");
         check(|out| put_map_header(out, 3, Resp::V3), "%3\r\n");
-        check(|out| put_push_header(out, 3, Resp::V2), "*3\r\n");
-        check(|out| put_push_header(out, 3, Resp::V3), ">3\r\n");
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub enum Violation {
     /// An inline request where none are taken ([`Limits::inline`]).
     #[error("Protocol error: expected '*', got '{}'", printable(*.0))]
     NoInline(u8),
-    /// HTTP: a browser may have been made to send it, so nothing of it is answered, as in Redis
-    /// (`securityWarningCommand` in src/server.c).
+    /// HTTP: a browser may have been made to send it, so nothing of it is run, as in Redis (`securityWarningCommand` in
+    /// src/server.c).
     #[error("Protocol error: this is HTTP")]
     Http,
     /// A TLS hello on a port that speaks plain.
@@ -50,11 +50,6 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// Whether to close without a word: the other side doesn't speak Redis, and an answer could be put to use.
-    pub fn is_foreign(self) -> bool {
-        matches!(self, Self::Http | Self::Tls)
-    }
-
     pub(super) fn multibulk(limits: &Limits) -> Self {
         if limits.stranger { Self::StrangersMultibulk } else { Self::Multibulk }
     }

@@ -1,5 +1,7 @@
 //! How HTTP/1.1 says an answer's head. Kind: pure.
 
+use proxy_core::decimal::put_decimal;
+
 use crate::session::client::{AnswerHead, Size};
 
 /// What the codec itself adds to a head.
@@ -52,7 +54,7 @@ pub(super) fn write(out: &mut Vec<u8>, head: &AnswerHead<'_>, date: &[u8], manne
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Length(length) => {
             out.extend_from_slice(b"content-length: ");
-            write_decimal(out, length);
+            put_decimal(out, length);
             out.extend_from_slice(b"\r\n");
         }
     }
@@ -72,23 +74,10 @@ pub(super) fn write_interim(out: &mut Vec<u8>, status: u16, fields: &[u8]) {
 }
 
 fn write_status(out: &mut Vec<u8>, status: u16) {
-    write_decimal(out, u64::from(status));
+    put_decimal(out, u64::from(status));
     out.push(b' ');
     out.extend_from_slice(reason(status).as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let (mut digits, mut at) = ([0_u8; 20], 20);
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// The words behind a status code. The ones of the server are not passed on: they mean nothing (RFC 9112 section 4).
