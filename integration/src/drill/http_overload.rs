@@ -7,20 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::{HTTP_PEERS, HTTP_WITH_PEERS, Run, Script};
+use super::{HTTP, Run, Script};
 use crate::crowd::{Crowd, End, Errand, Manner, Plan, Request, Visit};
 use crate::error::Result;
 use crate::front::{Application, Front};
 use crate::gunicorn::Gunicorn;
 use crate::progress::say;
 use crate::report::Figures;
-use crate::{debian, http, router};
+use crate::{http, router};
 
 pub(super) const SCRIPT: Script = Script {
     name: "http-overload",
-    router: router::HTTP,
-    subjects: HTTP_WITH_PEERS,
-    packages: &[debian::HTTP, HTTP_PEERS],
+    cast: &HTTP,
     order: &ORDER,
     session_length: None,
     runs: 1,

@@ -5,21 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{HTTP_PEERS, Run, Script};
+use super::{Cast, HTTP, Run, Script};
 use crate::crowd::{Crowd, Errand, Manner, Plan, Request};
 use crate::error::{Context, Error, Result};
 use crate::front::{self, Application, Front};
 use crate::open_loop::{Client, Load, Outcome, Pace, Talk};
 use crate::peers::Subject;
 use crate::report::Figures;
+use crate::router;
 use crate::upstream::Upstream;
-use crate::{debian, router};
 
 pub(super) const SCRIPT: Script = Script {
     name: "http-reload",
-    router: router::HTTP,
-    subjects: &[router::HTTP, front::NGINX],
-    packages: &[debian::HTTP, HTTP_PEERS],
+    cast: &Cast { subjects: &[router::HTTP, front::NGINX], ..HTTP },
     order: &["failed_requests", "kept_connections_closed", "reloads", "requests"],
     session_length: None,
     runs: 3,

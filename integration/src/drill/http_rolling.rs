@@ -1,17 +1,14 @@
 //! Pretix's replicas are replaced one by one under load: announced first, then without a word. Kind: driver.
 
 use super::http_shop::{ORDER, Stage};
-use super::{HTTP_PEERS, HTTP_WITH_PEERS, Run, Script};
+use super::{PRETIX, Run, Script};
 use crate::error::Result;
 use crate::progress::say;
 use crate::report::Figures;
-use crate::{debian, router};
 
 pub(super) const SCRIPT: Script = Script {
     name: "http-rolling",
-    router: router::HTTP,
-    subjects: HTTP_WITH_PEERS,
-    packages: &[debian::PG, debian::REDIS, debian::HTTP, HTTP_PEERS],
+    cast: &PRETIX,
     order: &ORDER,
     session_length: None,
     runs: 1,

@@ -1,5 +1,6 @@
 //! `cargo stack drill`: hurt the real servers under a real load, and count what the clients noticed. Kind: wiring.
 
+mod cuts;
 mod facts;
 mod http_crash;
 mod http_overload;
@@ -112,11 +113,7 @@ struct Run {
 /// A drill as data: its name, who can take it, and how one run of it goes.
 struct Script {
     name: &'static str,
-    /// Our router, one of the subjects.
-    router: &'static str,
-    subjects: &'static [&'static str],
-    /// What the servers need of Debian, and what the peers do.
-    packages: &'static [&'static [&'static str]],
+    cast: &'static Cast,
     /// The figures in the order in which they are read.
     order: &'static [&'static str],
     /// See [`Run::session_length`].
@@ -128,13 +125,38 @@ struct Script {
     remark: &'static str,
 }
 
+/// Who can take a drill, and what that needs.
+struct Cast {
+    /// Our router, one of the subjects.
+    router: &'static str,
+    subjects: &'static [&'static str],
+    /// What the servers need of Debian, and what the peers do.
+    packages: &'static [&'static [&'static str]],
+}
+
 /// pg-router and the two peers that follow a failover.
-const WITH_PEERS: &[&str] = &[router::PG, "haproxy", "pgpool"];
+const PG: Cast = Cast {
+    router: router::PG,
+    subjects: &[router::PG, "haproxy", "pgpool"],
+    packages: &[debian::PG, peers::PACKAGES],
+};
+
 /// redis-router and the peer that it replaces.
-const REDIS_WITH_PEER: &[&str] = &[router::REDIS, "haproxy"];
+const REDIS: Cast = Cast {
+    router: router::REDIS,
+    subjects: &[router::REDIS, "haproxy"],
+    packages: &[debian::REDIS, peers::PACKAGES],
+};
 
 /// http-lb and the two peers that it replaces.
-const HTTP_WITH_PEERS: &[&str] = &[router::HTTP, front::NGINX, front::HAPROXY];
+const HTTP: Cast = Cast {
+    router: router::HTTP,
+    subjects: &[router::HTTP, front::NGINX, front::HAPROXY],
+    packages: &[debian::HTTP, front::PACKAGES],
+};
+
+/// The same, in front of real Pretix with all that it needs.
+const PRETIX: Cast = Cast { packages: &[debian::PG, debian::REDIS, debian::HTTP, front::PACKAGES], ..HTTP };
 
 /// Runs the drill that was asked for.
 pub fn run(args: &Args) -> Result<()> {
@@ -160,16 +182,16 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn perform(script: &Script, options: &Options) -> Result<()> {
     let subjects = subjects(script, options)?;
-    debian::ensure(&script.packages.concat())?;
+    debian::ensure(&script.cast.packages.concat())?;
     let router = match &options.router {
         Some(given) => given.clone(),
-        None if subjects.iter().any(|subject| subject.starts_with(script.router)) => {
-            router::build(script.router, Profile::Release)?
+        None if subjects.iter().any(|subject| subject.starts_with(script.cast.router)) => {
+            router::build(script.cast.router, Profile::Release)?
         }
         None => PathBuf::new(),
     };
     let report = play_all(script, options, &subjects, &router)?;
-    println!("{}", report.table(script.router, script.order));
+    println!("{}", report.table(script.cast.router, script.order));
     println!("{}", script.remark);
     write_json(options.json.as_deref(), &report)
 }
@@ -194,7 +216,7 @@ fn play_all(
             };
             let figures = (script.play)(&run)?;
             say(facts::summary(subject, &figures, script.order));
-            if subject == script.router {
+            if subject == script.cast.router {
                 report.ours.push(figures);
             } else {
                 report.peers.entry(subject.to_string()).or_default().push(figures);
@@ -205,23 +227,16 @@ fn play_all(
 }
 
 fn subjects(script: &Script, options: &Options) -> Result<Vec<&'static str>> {
-    if let Some(name) = options.subjects.iter().find(|name| !script.subjects.contains(&name.as_str())) {
-        let known = script.subjects.join(", ");
+    if let Some(name) = options.subjects.iter().find(|name| !script.cast.subjects.contains(&name.as_str())) {
+        let known = script.cast.subjects.join(", ");
         return Err(Error::usage(format!("{} has no subject {name}; there are: {known}", script.name)));
     }
     let chosen = |name: &str| match options.subjects.as_slice() {
-        [] => !options.quick || name == script.router,
+        [] => !options.quick || name == script.cast.router,
         named => named.iter().any(|n| n == name),
     };
-    Ok(script.subjects.iter().copied().filter(|name| chosen(name)).collect())
+    Ok(script.cast.subjects.iter().copied().filter(|name| chosen(name)).collect())
 }
-
-/// What the drills with peers need from Debian.
-const PEERS: &[&str] = peers::PACKAGES;
-/// What the drills of HTTP with peers need from Debian.
-const HTTP_PEERS: &[&str] = front::PACKAGES;
-/// What the drills of our router alone need beside PostgreSQL.
-const NO_PEERS: &[&str] = &[];
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::facts::{Facts, ORDER};
 use super::scene::{Blow, Scene, router_options, tell_failures};
-use super::{PEERS, Run, Script};
-use crate::debian;
+use super::{Cast, PG, Run, Script};
 use crate::error::{Context, Result};
 use crate::load::tally::Tally;
 use crate::load::{self, Load, LoadOptions};
@@ -21,9 +20,7 @@ use crate::router::{self, Router};
 
 pub(super) const SCRIPT: Script = Script {
     name: "pg-old-primary-returns",
-    router: router::PG,
-    subjects: &[router::PG, "haproxy"],
-    packages: &[debian::PG, PEERS],
+    cast: &Cast { subjects: &[router::PG, "haproxy"], ..PG },
     order: &ORDER,
     session_length: Some(100),
     runs: 5,

@@ -4,18 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::facts::ORDER;
 use super::scene::{Aftermath, Blow, Scene};
-use super::{PEERS, Run, Script, WITH_PEERS};
-use crate::debian;
+use super::{PG, Run, Script};
 use crate::error::{Error, Result};
 use crate::pg::ClusterOptions;
 use crate::report::Figures;
-use crate::router;
 
 pub(super) const SCRIPT: Script = Script {
     name: "pg-switchover",
-    router: router::PG,
-    subjects: WITH_PEERS,
-    packages: &[debian::PG, PEERS],
+    cast: &PG,
     order: &ORDER,
     session_length: None,
     runs: 5,

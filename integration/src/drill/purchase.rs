@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{HTTP_PEERS, Run, Script};
+use super::{Cast, PRETIX, Run, Script};
 use crate::browser::{self, Browser, News};
 use crate::error::{Context, Result};
 use crate::pretix::SHOP;
@@ -15,9 +15,11 @@ use crate::{debian, front, place, router};
 
 pub(super) const SCRIPT: Script = Script {
     name: "purchase",
-    router: router::HTTP,
-    subjects: &[router::HTTP, front::NGINX],
-    packages: &[debian::PG, debian::REDIS, debian::HTTP, HTTP_PEERS, browser::PACKAGES],
+    cast: &Cast {
+        subjects: &[router::HTTP, front::NGINX],
+        packages: &[debian::PG, debian::REDIS, debian::HTTP, front::PACKAGES, browser::PACKAGES],
+        ..PRETIX
+    },
     order: &ORDER,
     session_length: None,
     runs: 1,

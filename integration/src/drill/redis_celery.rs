@@ -3,19 +3,17 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::redis_scene::{add, fail_over, subject};
-use super::{PEERS, REDIS_WITH_PEER, Run, Script};
+use super::{REDIS, Run, Script};
 use crate::companions::{Celery, Tasks};
 use crate::error::{Error, Result};
 use crate::progress::say;
 use crate::redis::{Cluster, ClusterOptions};
 use crate::report::Figures;
-use crate::{debian, router};
+use crate::router;
 
 pub(super) const SCRIPT: Script = Script {
     name: "redis-celery",
-    router: router::REDIS,
-    subjects: REDIS_WITH_PEER,
-    packages: &[debian::REDIS, PEERS],
+    cast: &REDIS,
     order: &ORDER,
     session_length: None,
     runs: 5,

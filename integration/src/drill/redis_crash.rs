@@ -4,16 +4,14 @@ use std::time::Instant;
 
 use super::redis_scene::{ORDER, RedisScene};
 use super::scene::Blow;
-use super::{PEERS, REDIS_WITH_PEER, Run, Script};
+use super::{REDIS, Run, Script};
+use crate::Result;
 use crate::redis::ClusterOptions;
 use crate::report::Figures;
-use crate::{Result, debian, router};
 
 pub(super) const SCRIPT: Script = Script {
     name: "redis-crash",
-    router: router::REDIS,
-    subjects: REDIS_WITH_PEER,
-    packages: &[debian::REDIS, PEERS],
+    cast: &REDIS,
     order: &ORDER,
     session_length: None,
     runs: 5,

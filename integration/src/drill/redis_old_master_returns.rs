@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::redis_scene::{ORDER, RedisScene, add};
 use super::scene::{Blow, tell_failures};
-use super::{PEERS, REDIS_WITH_PEER, Run, Script};
+use super::{REDIS, Run, Script};
+use crate::Result;
 use crate::load::Load;
 use crate::load::redis::RedisLoad;
 use crate::load::tally::Tally;
@@ -13,13 +14,10 @@ use crate::progress::say;
 use crate::redis::ClusterOptions;
 use crate::report::Figures;
 use crate::router::{self, RedisRouterOptions, Router};
-use crate::{Result, debian};
 
 pub(super) const SCRIPT: Script = Script {
     name: "redis-old-master-returns",
-    router: router::REDIS,
-    subjects: REDIS_WITH_PEER,
-    packages: &[debian::REDIS, PEERS],
+    cast: &REDIS,
     order: &ORDER,
     session_length: Some(50),
     runs: 5,

@@ -69,7 +69,7 @@ const THINK: Duration = Duration::from_millis(25);
 /// Runs the soak; wrong answers are an error.
 pub fn run(args: &Soak) -> Result<()> {
     let What::Redis(options) = &args.what;
-    debian::ensure(&[debian::REDIS, super::PEERS].concat())?;
+    debian::ensure(&super::REDIS.packages.concat())?;
     let run = prepare(options)?;
     let mut report = Drill::named("redis-soak");
     let figures = soak(&run, options)?;

@@ -5,17 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::redis_scene::{ORDER, RedisScene};
 use super::scene::Blow;
-use super::{PEERS, REDIS_WITH_PEER, Run, Script};
+use super::{REDIS, Run, Script};
+use crate::Result;
 use crate::progress::say;
 use crate::redis::{Cluster, ClusterOptions};
 use crate::report::Figures;
-use crate::{Result, debian, router};
 
 pub(super) const SCRIPT: Script = Script {
     name: "redis-stale-sentinel",
-    router: router::REDIS,
-    subjects: REDIS_WITH_PEER,
-    packages: &[debian::REDIS, PEERS],
+    cast: &REDIS,
     order: &ORDER,
     session_length: Some(50),
     runs: 5,

@@ -4,17 +4,15 @@ use std::time::Instant;
 
 use super::redis_scene::{ORDER, RedisScene, UNASKED, switch_over};
 use super::scene::{Aftermath, Blow};
-use super::{PEERS, Run, Script};
+use super::{Cast, REDIS, Run, Script};
 use crate::error::{Error, Result};
 use crate::redis::ClusterOptions;
 use crate::report::Figures;
-use crate::{debian, router};
+use crate::router;
 
 pub(super) const SCRIPT: Script = Script {
     name: "redis-switchover",
-    router: router::REDIS,
-    subjects: &[router::REDIS, UNASKED, "haproxy"],
-    packages: &[debian::REDIS, PEERS],
+    cast: &Cast { subjects: &[router::REDIS, UNASKED, "haproxy"], ..REDIS },
     order: &ORDER,
     session_length: None,
     runs: 5,
