@@ -75,6 +75,6 @@ FROM run AS http-lb
 COPY --from=build-http-lb /src/target/release/http-lb /usr/local/bin/
 RUN install -D -m 644 /dev/null /etc/http-lb/http-lb.toml
 ENV HTTP_LB_CONFIG=/etc/http-lb/http-lb.toml
-EXPOSE 9180
+EXPOSE 8080 9180
 USER 10001:10001
 ENTRYPOINT ["http-lb"]
