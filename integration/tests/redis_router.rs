@@ -36,10 +36,14 @@ fn redis_py_works_in_both_versions_of_the_protocol() -> Result<()> {
     Ok(())
 }
 
-/// Replication is asynchronous, so a crash may lose what was just acknowledged; everything else is the router's.
+/// Replication is asynchronous, so a crash may lose what was just acknowledged; everything else is the router's, also
+/// that the new master takes no writes before a replica follows it.
 #[test]
 fn clients_live_through_a_crash_and_nobody_is_sent_to_the_master_that_returns() -> Result<()> {
     let (cluster, router) = stage()?;
+    for id in 1..=3 {
+        cluster.node(id).call(&["CONFIG", "SET", "min-replicas-to-write", "1"])?;
+    }
     let watcher = Watcher::start(&cluster)?;
     let load = Load::start(RedisLoad { clients: 20, ..RedisLoad::new(router.addr()) })?;
     let struck = Instant::now();

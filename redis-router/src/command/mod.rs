@@ -13,7 +13,7 @@ mod rules;
 mod table;
 
 pub use keys::first_key;
-pub use proof::{is_forced, proves_not_run};
+pub use proof::{Tenure, is_forced, proves_not_run};
 pub use route::{Denial, Route, Verb, Why, fuzz_route, is_bulky, route};
 pub use row::{FirstKey, Flags, Group};
 

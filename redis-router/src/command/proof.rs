@@ -8,6 +8,18 @@ const BECAUSE: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 /// What a server says that can't run a command as things stand, before it runs it (src/server.c, `processCommand`).
 const TURNED_AWAY: [&[u8]; 3] = [b"READONLY ", b"LOADING ", b"MASTERDOWN "];
 
+/// What a master says to writes that has fewer replicas than `min-replicas-to-write`, before it runs them.
+const NO_REPLICAS: &[u8] = b"NOREPLICAS Not enough good replicas";
+
+/// How long a server has been what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tenure {
+    /// It was promoted a moment ago, and the replicas are on their way to it.
+    Fresh,
+    /// Whoever follows it does so by now.
+    Settled,
+}
+
 /// What another router says of a write that may have run.
 const NOBODY_KNOWS: &[u8] = b"LOADING the connection to Redis was lost";
 
@@ -19,17 +31,20 @@ const FORCED: &[u8] = b"-UNBLOCKED force unblock";
 const WAIT_ON_REPLICA: &[u8] = b"-ERR WAIT";
 
 /// Whether an error, of which `head` is the beginning, proves that the command did not run, and that a server in
-/// another role would run it.
+/// another role would run it, or the same one soon.
 ///
 /// A script may say anything, so of a script only the servers' own sentences count: on a replica no write of it can have
 /// been done.
-pub fn proves_not_run(command: &Command, head: &[u8]) -> bool {
+pub fn proves_not_run(command: &Command, head: &[u8], tenure: Tenure) -> bool {
     if head.starts_with(FORCED) {
         return command.flags.contain(Flags::BLOCKING);
     }
     let reason = head.strip_prefix(BECAUSE).or_else(|| head.strip_prefix(b"-")).unwrap_or_default();
     if reason.starts_with(NOBODY_KNOWS) {
         return false;
+    }
+    if tenure == Tenure::Fresh && reason.starts_with(NO_REPLICAS) {
+        return true; // every write of a script is refused as its first one is
     }
     if !TURNED_AWAY.iter().any(|code| reason.starts_with(code)) {
         return matches!(command.name, "wait" | "waitaof") && is_wait_on_replica(head);
@@ -62,7 +77,22 @@ mod tests {
     #[track_caller]
     fn check(command: &str, reply: &str, proves: bool) {
         let command = find(command.as_bytes(), None);
-        assert_eq!(proves_not_run(command, reply.as_bytes()), proves, "{} {reply}", command.name);
+        let proof = proves_not_run(command, reply.as_bytes(), Tenure::Settled);
+        assert_eq!(proof, proves, "{} {reply}", command.name);
+    }
+
+    #[test]
+    fn a_master_of_a_moment_ago_will_have_its_replicas_soon() {
+        let fresh = |command: &str, reply: &str| {
+            proves_not_run(find(command.as_bytes(), None), reply.as_bytes(), Tenure::Fresh)
+        };
+        assert!(fresh("SET", "-NOREPLICAS Not enough good replicas to write.\r\n"));
+        assert!(fresh(
+            "EXEC",
+            "-EXECABORT Transaction discarded because of: NOREPLICAS Not enough good replicas to"
+        ));
+        assert!(fresh("EVALSHA", "-NOREPLICAS Not enough good replicas to write. script: a, on b:1.\r\n"));
+        assert!(!fresh("EVAL", "-NOREPLICAS of the script's own\r\n"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use ledger::DEPTH;
 pub use lost::TOO_LARGE;
 pub use state::REMEMBERED;
 
-use crate::command::Verb;
+use crate::command::{Tenure, Verb};
 use crate::session::doomed::Doomed;
 use crate::wire::build::put_request;
 use crate::wire::{ReplyKind, Resp};
@@ -130,6 +130,7 @@ pub struct Recovery {
 #[derive(Debug)]
 pub struct Pinned {
     barrier: Barrier,
+    tenure: Tenure,
     /// What the answered requests made of the connection.
     state: State,
     /// What the connection will be once everything is answered.
@@ -151,6 +152,7 @@ impl Pinned {
     pub fn new(resp: Resp, db: u32, barrier: Barrier) -> Self {
         Self {
             barrier,
+            tenure: Tenure::Settled,
             state: State::new(resp, db),
             ahead: Ahead::default(),
             ledger: Ledger::default(),
@@ -158,9 +160,9 @@ impl Pinned {
         }
     }
 
-    /// How the server of the connection makes `WAIT` mean something.
-    pub fn set_barrier(&mut self, barrier: Barrier) {
-        self.barrier = barrier;
+    /// The server of the connection: how it makes `WAIT` mean something, and how long it has been what it is.
+    pub fn meet(&mut self, barrier: Barrier, tenure: Tenure) {
+        (self.barrier, self.tenure) = (barrier, tenure);
     }
 
     /// The database that the client has selected; the next connection must be in it.

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::answers::{HOLD_FULL, NO_MASTER};
+use crate::command::Tenure;
 use crate::downstream::Downstream;
 use crate::metrics::Tally;
 use crate::server::{Dial, Greeting, Leasehold, LoginError, Purpose};
@@ -44,6 +45,9 @@ const TOO_MANY_LANES: &[u8] = b"-ERR too many combinations of users, databases a
 
 /// The pause after a first failed login, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+
+/// So long after a promotion its replicas may still be on their way to the new master.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// What all workers share of one master.
 pub struct Common {
@@ -243,6 +247,14 @@ impl Site {
             (Role::Primary, Some(primary)) => Arc::ptr_eq(primary, endpoint) && topology.epoch == epoch,
             (Role::Primary, None) => !topology.fenced,
             (Role::Replica, _) => endpoint.eligible(),
+        }
+    }
+
+    /// How long the master has been master: its replicas need an acknowledgement or two, one a second, to count as good.
+    pub fn tenure(&self) -> Tenure {
+        match self.current.borrow().since.elapsed() < SETTLING {
+            true => Tenure::Fresh,
+            false => Tenure::Settled,
         }
     }
 

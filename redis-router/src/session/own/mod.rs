@@ -171,7 +171,7 @@ impl Own<'_> {
         let bytes = self.session.down.link().inbox.rest().len();
         match self.session.awaits(pool.lease(bytes)).await? {
             Ok(lease) => {
-                self.pinned.set_barrier(Barrier::of(&lease.state.version));
+                self.pinned.meet(Barrier::of(&lease.state.version), self.session.site.tenure());
                 self.session.profile.guest().leases(Some(lease.state.id));
                 self.lease = Some(lease);
                 Ok(true)

@@ -56,7 +56,9 @@ impl Pinned {
             _ if kind == ReplyKind::Push => Deliver::ToClient,
             // What a module says of its own proves nothing.
             What::Unknown if !turned => self.settle(kind),
-            _ if kind == ReplyKind::Error && proves_not_run(front.command, head) => self.turn_away(),
+            _ if kind == ReplyKind::Error && proves_not_run(front.command, head, self.tenure) => {
+                self.turn_away()
+            }
             _ if turned => self.pass_over(kind, head),
             _ => self.settle(kind),
         }

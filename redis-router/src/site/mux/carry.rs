@@ -62,7 +62,7 @@ impl Mux {
         self.connected.set(true);
         self.let_crowd_in();
         let rejections = match self.lane.purpose.role {
-            Role::Primary => Rejections::OfMaster,
+            Role::Primary => Rejections::OfMaster(self.site.tenure()),
             Role::Replica => Rejections::OfReplica,
         };
         let endpoint = target.clone();

@@ -5,7 +5,7 @@
 //! nobody; a larger one is passed on as it comes.
 
 use super::ledger::{Entry, Ledger};
-use crate::command;
+use crate::command::{self, Tenure};
 use crate::wire::reply::{ReplyFault, ReplyFramer, ReplyKind};
 
 /// Bytes of an unfinished reply that are kept back.
@@ -44,7 +44,7 @@ pub(super) enum Course {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rejections {
     /// Of a master: it is none any more, or not yet ready.
-    OfMaster,
+    OfMaster(Tenure),
     /// Of a replica: it has nothing to read from. A refused write is the client's business.
     OfReplica,
 }
@@ -53,8 +53,11 @@ impl Rejections {
     /// Whether this error, the answer to the command of that number, proves that it did not run.
     fn include(self, command: u16, reply: &[u8]) -> bool {
         let Some(command) = command::all().get(usize::from(command)) else { return false };
-        let refused = self == Self::OfReplica && reply.starts_with(b"-READONLY ");
-        !refused && command::proves_not_run(command, reply)
+        let (refused, tenure) = match self {
+            Self::OfMaster(tenure) => (false, tenure),
+            Self::OfReplica => (reply.starts_with(b"-READONLY "), Tenure::Settled),
+        };
+        !refused && command::proves_not_run(command, reply, tenure)
     }
 }
 
@@ -260,7 +263,7 @@ mod tests {
         fn set(entries: &[(Nature, u32)]) -> Self {
             let mut table = Self {
                 ledger: Ledger::default(),
-                receiver: Receiver::new(Rejections::OfMaster),
+                receiver: Receiver::new(Rejections::OfMaster(Tenure::Settled)),
                 heard: Vec::new(),
                 settled: 0,
                 largest: 0,
@@ -397,6 +400,17 @@ mod tests {
         table.enter(Nature::Read, 1, None);
         table.hears(b"+first\r\n+third\r\n").unwrap();
         assert_eq!(table.heard(), ["+first\r\n", "-UNKNOWN\r\n", "+third\r\n"]);
+    }
+
+    #[test]
+    fn a_master_that_waits_for_its_replicas_is_asked_again() {
+        let reply = b"-NOREPLICAS Not enough good replicas to write.\r\n";
+        let mut table = Table::set(&[WRITE]);
+        table.receiver.rejections = Rejections::OfMaster(Tenure::Fresh);
+        assert_eq!(table.hears(reply).unwrap(), Course::Rejected);
+        let mut table = Table::set(&[WRITE]);
+        assert_eq!(table.hears(reply).unwrap(), Course::On);
+        assert_eq!(table.heard(), ["-NOREPLICAS Not enough good replicas to write.\r\n"]);
     }
 
     #[test]

@@ -186,6 +186,16 @@ fn what_a_demoted_server_turns_away_is_sent_again() {
 }
 
 #[test]
+fn a_master_of_a_moment_ago_is_asked_again_once_it_has_replicas() {
+    const NO_REPLICAS: &str = "-NOREPLICAS Not enough good replicas to write./";
+    let mut talk = Talk::v2();
+    talk.says("SET a 1").hears(NO_REPLICAS).tells(NO_REPLICAS);
+    talk.pinned.meet(Barrier::Ping, Tenure::Fresh);
+    talk.says("SET a 1").judges(NO_REPLICAS, Deliver::Replay);
+    talk.recovers("SET a 1").hears("+OK/").tells("+OK/");
+}
+
+#[test]
 fn what_has_not_left_need_not_be_awaited() {
     let mut talk = Talk::v2();
     talk.says("BLPOP q 1; SET a 1").judges("-UNBLOCKED force unblock from blocking/", Deliver::Replay);
