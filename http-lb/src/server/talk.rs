@@ -147,6 +147,11 @@ impl Talk {
         Ok(packed)
     }
 
+    /// Not all of the request was said: the connection is closed behind the answer.
+    pub fn is_spent(&mut self) {
+        self.keep_alive = false;
+    }
+
     /// Whether the answer is whole.
     pub fn is_done(&self) -> bool {
         self.rest.is_done()

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proxy_core::link::Link;
 use proxy_core::net::Addr;
 use proxy_core::tls::ClientTls;
 use proxy_core::upstream::Endpoint;
 use tokio::time::Instant;
 
-use super::client::Client;
+use super::client::{BodyFault, Client};
 use super::desk::Desk;
 use super::house::Way;
 use super::retry::Failure;
@@ -23,6 +24,9 @@ use crate::body::Spool;
 use crate::metrics::add;
 use crate::server::{Dialled, Lost, Talk, dial};
 use crate::wire::{HeadLimits, Method, ResponseHead};
+
+/// Interim answers that one request may have: they wait in our memory for a client that does not listen.
+const INFORMED: u32 = 32;
 
 /// A request as it is sent to a replica, however often.
 pub(super) struct Request<'a> {
@@ -91,6 +95,7 @@ pub(super) async fn ask<C: Client>(
     bounds: &Bounds,
     mut near: Near<'_>,
 ) -> Result<Answered, Failure> {
+    answer.clear(); // an attempt before may have left half a head
     let mut speech = Speech::new(request);
     let begun = Instant::now();
     let kept = if afresh { None } else { near.kept(endpoint, begun) };
@@ -100,7 +105,7 @@ pub(super) async fn ask<C: Client>(
         None => Talk::new(near.open(endpoint, &mut speech, bounds.connect).await?),
     };
     let Near { desk, timer, .. } = near;
-    let (mut late, mut turns) = (begun + bounds.response, 0);
+    let (mut late, mut turns, mut informed) = (begun + bounds.response, 0, 0);
     loop {
         turns += 1;
         let heard = poll_fn(|cx| {
@@ -114,17 +119,40 @@ pub(super) async fn ask<C: Client>(
                 },
             }
         });
-        match heard.await {
-            Event::Heard(Ok(data)) if answer.status() >= 200 || answer.status() == 101 => {
+        let event = match heard.await {
+            // It may answer, or hang up, while the client takes its time.
+            Event::Spoke(Word::NeedsMore) => tokio::select! {
+                biased;
+                heard = poll_fn(|cx| {
+                    let mut scratch = desk.floor.scratch.borrow();
+                    talk.poll_head(cx, &mut scratch, answer, &bounds.head, request.method)
+                }) => Event::Heard(heard),
+                piece = client.body() => Event::Piece(piece),
+            },
+            event => event,
+        };
+        match event {
+            Event::Heard(Ok(data)) if !answer.is_interim() => {
+                match speech.is_said() {
+                    true => {}
+                    false if answer.status() == 101 => return Err(Failure::Broken),
+                    false => talk.is_spent(),
+                }
                 return Ok(Answered { talk, data });
             }
-            Event::Heard(Ok(_)) => inform(client, answer),
+            Event::Heard(Ok(_)) => {
+                informed += 1;
+                if informed > INFORMED {
+                    return Err(Failure::Broken);
+                }
+                inform(client, answer);
+            }
             Event::Heard(Err(lost)) => return Err(failure(&lost, stale, answer, &speech)),
-            Event::Spoke(Word::NeedsMore) => {
-                let piece = client.body().await.map_err(Failure::Body)?;
-                speech.add(piece)?;
+            Event::Piece(piece) => {
+                speech.add(piece.map_err(Failure::Body)?)?;
                 late = Instant::now() + bounds.response;
             }
+            Event::Spoke(Word::NeedsMore) => {}
             // Nearly always the first turn says all: then no clock is read.
             Event::Spoke(Word::Done) if turns == 1 && stale => {}
             Event::Spoke(Word::Done) => late = Instant::now() + bounds.response,
@@ -137,6 +165,7 @@ pub(super) async fn ask<C: Client>(
 enum Event {
     Heard(Result<Range<usize>, Lost>),
     Spoke(Word),
+    Piece(Result<Option<Bytes>, BodyFault>),
     Late,
 }
 

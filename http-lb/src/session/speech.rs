@@ -76,6 +76,12 @@ impl<'a> Speech<'a> {
         self.at == 0
     }
 
+    /// Whether the request was said to its last byte. An answer may come before that, and then what is missing would be
+    /// looked for in whatever is said next on the connection (RFC 9112 section 9.3).
+    pub(super) fn is_said(&self) -> bool {
+        self.course != Course::Open && self.at == self.total
+    }
+
     /// The next bytes: the head, and the body if it lies in one place.
     pub(super) fn parts(&self) -> [&[u8]; 2] {
         let head = self.request.head;

@@ -62,7 +62,11 @@ impl Shop {
         config.access_log.path = config::Destination::Off;
         adapt(&mut config);
         let (asked, calls) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(0)));
-        spawn_session(replica(listener, script, asked.clone(), calls.clone()));
+        let others = config.clusters[0].upstreams.iter().skip(1);
+        let others = others.map(|other| std::net::TcpListener::bind(other.address.to_string()).unwrap());
+        for listener in std::iter::once(listener).chain(others.map(from_std)) {
+            spawn_session(replica(listener, script, asked.clone(), calls.clone()));
+        }
         let context = Context::new(Arc::default(), "http-lb", "0");
         let clusters = Clusters::new(&config, &context).unwrap();
         let edge = Arc::new(Edge::load(&config, None).unwrap());
@@ -140,6 +144,11 @@ impl Caller {
     }
 }
 
+fn from_std(listener: std::net::TcpListener) -> TcpListener {
+    listener.set_nonblocking(true).unwrap();
+    TcpListener::from_std(listener).unwrap()
+}
+
 async fn replica(
     listener: TcpListener,
     script: Script,
@@ -177,9 +186,12 @@ async fn answer(mut stream: TcpStream, script: Script, asked: Rc<RefCell<Vec<Str
     }
 }
 
-/// Where the request at the front ends, if it is whole.
+/// Where the request at the front ends, if it is whole; a replica that is `hasty` answers before it has read the body.
 fn end_of_request(came: &str) -> Option<usize> {
     let head = came.find("\r\n\r\n")? + 4;
+    if came[..head].contains("/hasty") {
+        return Some(head);
+    }
     if came[..head].contains("transfer-encoding: chunked") {
         return came[head..].find("0\r\n\r\n").map(|end| head + end + 5);
     }

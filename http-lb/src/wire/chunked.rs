@@ -4,7 +4,8 @@
 //!   Size ──hex──▶ Size ─┬──;──▶ Extension ──CR──▶ SizeEnd ──LF──▶ Data ──all──▶ DataCr ──CR──▶ DataLf ──LF──▶ Size
 //!                       └──CR──────────────────────▲  └──LF, size 0──▶ Trailer ──empty line──▶ Done
 //! ```
-//! Only what the grammar has is taken: no spaces around a size, no bare LF anywhere, no data longer than it said.
+//! Only what the grammar has is taken: no spaces around a size, no bare LF anywhere, no data longer than it said. Behind
+//! a fault nothing is read any more: read from another place, the same bytes could be a body.
 
 use std::ops::Range;
 
@@ -50,6 +51,7 @@ enum Stage {
     DataLf,
     Trailer,
     Done,
+    Broken,
 }
 
 /// What was found at the front of the bytes.
@@ -72,6 +74,14 @@ impl ChunkedDecoder {
     /// Reads on, up to the end of a run of data: to be called again with what is behind `used`, and with what came
     /// since. After the end it takes nothing more.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<Decoded, Malformed> {
+        let decoded = self.read(bytes);
+        if decoded.is_err() {
+            self.stage = Stage::Broken;
+        }
+        decoded
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<Decoded, Malformed> {
         let mut at = 0;
         while at < bytes.len() {
             match self.stage {
@@ -125,6 +135,7 @@ impl ChunkedDecoder {
                 (self.left, self.digits) = (0, 0);
                 Stage::Size
             }
+            (Stage::Broken, _) => return Err(Malformed::bad("behind a broken chunk")),
             (Stage::DataCr | Stage::DataLf, _) => return Err(Malformed::bad("chunk longer than its size")),
             _ => return Err(Malformed::bad("chunk size ends without CRLF")),
         };

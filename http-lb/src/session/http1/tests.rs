@@ -1,8 +1,9 @@
 //! Conversations with the codec and the engine, as texts. Kind: driver.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Route, Upstream};
 use crate::session::toy::{Script, Shop, with};
 
 const OK: &str = "HTTP/1.1 200 OK\ncontent-length: 2\n\nhi";
@@ -213,6 +214,67 @@ fn an_answer_that_cannot_be_trusted_is_a_bad_gateway() {
         assert!(!twice.contains("evil") && twice.matches("200 OK").count() == 2, "{twice}");
         assert_eq!(*shop.calls.borrow(), 2, "a connection with more on it is not used again");
     });
+}
+
+#[test]
+fn nothing_is_read_behind_a_broken_body() {
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    // The bare LF behind the 5 is wrong. Whoever read these chunks once more would find a body, and a request behind it.
+    let body = "1\r\na\r\n5\nxyz\r\n0\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let heard = with(hi, as_it_is, async |shop: Shop| {
+        let mut client = shop.client();
+        client.says_exactly(&format!("{head}{body}")).await;
+        client.hears().await
+    });
+    assert!(heard.starts_with("HTTP/1.1 400 ") && heard.ends_with('|'), "{heard}");
+    assert!(heard.contains("connection: close\n") && heard.matches("HTTP/1.1 ").count() == 1, "{heard}");
+}
+
+/// Bodies go to the replica as they come.
+fn streaming(config: &mut Config) {
+    let cluster = Some(config.clusters[0].name.clone());
+    config.routes = vec![Route { cluster, stream_request: true, ..Route::default() }];
+}
+
+#[test]
+fn a_replica_that_answers_before_it_has_heard_all_is_heard_at_once_and_not_used_again() {
+    with(hi, streaming, async |shop: Shop| {
+        let mut hesitant = shop.client();
+        hesitant.says("POST /hasty HTTP/1.1\nhost: a\ncontent-length: 50\n\nhalf").await;
+        let heard = hesitant.hears().await;
+        assert_eq!(heard, "HTTP/1.1 200 OK\ncontent-length: 2\nconnection: close\n\nhi|");
+        // On the same connection this would be the rest of the body.
+        let next = shop.hears("GET /next HTTP/1.1\nhost: a\n\n").await;
+        assert_eq!(next, OK.to_owned());
+        assert!(shop.asked.borrow()[1].starts_with("GET /next "), "{:?}", shop.asked.borrow());
+        assert_eq!(*shop.calls.borrow(), 2);
+    });
+}
+
+/// A second replica, at the same port of another address.
+fn two_replicas(config: &mut Config) {
+    let upstreams = &mut config.clusters[0].upstreams;
+    let address = upstreams[0].address.to_string().replace("127.0.0.1", "127.0.0.2").parse().unwrap();
+    upstreams.push(Upstream { address, weight: 1, slots: None });
+}
+
+#[test]
+fn nothing_of_a_head_that_broke_off_is_left_in_the_next_one() {
+    thread_local!(static ASKED: Cell<u32> = const { Cell::new(0) });
+    let script: Script = |_| match ASKED.replace(ASKED.get() + 1) {
+        0 => (vec!["HTTP/1.1 404 Not Found\nx-secret: one".to_owned()], true),
+        _ => (vec![OK.to_owned()], false),
+    };
+    let heard =
+        with(script, two_replicas, async |shop: Shop| shop.hears("GET / HTTP/1.1\nhost: a\n\n").await);
+    assert_eq!((heard.as_str(), ASKED.get()), (OK, 2));
+}
+
+#[test]
+fn a_replica_that_informs_without_end_is_a_bad_gateway() {
+    let script: Script = |_| (vec!["HTTP/1.1 103 Early Hints\nlink: </a.css>\n\n".repeat(100)], false);
+    let heard = with(script, as_it_is, async |shop: Shop| shop.hears("POST / HTTP/1.1\nhost: a\n\n").await);
+    assert!(heard.contains("HTTP/1.1 502 ") && heard.matches("HTTP/1.1 103 ").count() < 50, "{heard}");
 }
 
 #[test]
