@@ -72,6 +72,13 @@ impl Measure {
         }
     }
 
+    /// Chunks may announce no more than so many bytes from here on; other lengths are known before.
+    pub fn bound(&mut self, room: u64) {
+        if let Self::Chunked(decoder) = self {
+            decoder.bound(room);
+        }
+    }
+
     /// Whether all of the body has come.
     pub fn is_done(&self) -> bool {
         match self {

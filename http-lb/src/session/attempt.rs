@@ -84,6 +84,14 @@ pub(super) struct Answered {
     pub(super) data: Range<usize>,
 }
 
+/// What comes of an attempt that does not fail.
+pub(super) enum Came {
+    /// An answer.
+    Answered(Answered),
+    /// The client has left while the replica was at work, for which it has time until then.
+    Unwanted(Talk, Instant),
+}
+
 /// Asks `endpoint`, on a kept connection unless `afresh`. Interim answers go to the client at once. What came of the body
 /// lies in the scratch until the next await.
 pub(super) async fn ask<C: Client>(
@@ -94,7 +102,7 @@ pub(super) async fn ask<C: Client>(
     answer: &mut ResponseHead,
     bounds: &Bounds,
     mut near: Near<'_>,
-) -> Result<Answered, Failure> {
+) -> Result<Came, Failure> {
     answer.clear(); // an attempt before may have left half a head
     let mut speech = Speech::new(request);
     let begun = Instant::now();
@@ -111,12 +119,13 @@ pub(super) async fn ask<C: Client>(
         let heard = poll_fn(|cx| {
             let spoke = speech.poll(&mut talk, cx);
             let mut scratch = desk.floor.scratch.borrow();
-            match talk.poll_head(cx, &mut scratch, answer, &bounds.head, request.method) {
-                Poll::Ready(heard) => Poll::Ready(Event::Heard(heard)),
-                Poll::Pending => match spoke {
-                    Some(word) => Poll::Ready(Event::Spoke(word)),
-                    None => timer.poll_late(cx, late).map(|()| Event::Late),
-                },
+            let heard = talk.poll_head(cx, &mut scratch, answer, &bounds.head, request.method);
+            drop(scratch);
+            match (heard, spoke) {
+                (Poll::Ready(heard), _) => Poll::Ready(Event::Heard(heard)),
+                (Poll::Pending, Some(word)) => Poll::Ready(Event::Spoke(word)),
+                (Poll::Pending, None) if client.poll_gone(cx).is_ready() => Poll::Ready(Event::Left),
+                (Poll::Pending, None) => timer.poll_late(cx, late).map(|()| Event::Late),
             }
         });
         let event = match heard.await {
@@ -138,7 +147,7 @@ pub(super) async fn ask<C: Client>(
                     false if answer.status() == 101 => return Err(Failure::Broken),
                     false => talk.is_spent(),
                 }
-                return Ok(Answered { talk, data });
+                return Ok(Came::Answered(Answered { talk, data }));
             }
             Event::Heard(Ok(_)) => {
                 informed += 1;
@@ -148,6 +157,7 @@ pub(super) async fn ask<C: Client>(
                 inform(client, answer);
             }
             Event::Heard(Err(lost)) => return Err(failure(&lost, stale, answer, &speech)),
+            Event::Piece(Err(BodyFault::Gone)) | Event::Left => return Ok(Came::Unwanted(talk, late)),
             Event::Piece(piece) => {
                 speech.add(piece.map_err(Failure::Body)?)?;
                 late = Instant::now() + bounds.response;
@@ -166,6 +176,7 @@ enum Event {
     Heard(Result<Range<usize>, Lost>),
     Spoke(Word),
     Piece(Result<Option<Bytes>, BodyFault>),
+    Left,
     Late,
 }
 

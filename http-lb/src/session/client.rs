@@ -10,6 +10,8 @@
 //! ```
 
 use std::fs::File;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
@@ -24,6 +26,8 @@ pub enum BodyFault {
     Gone,
     /// It sends slower than it may: 408.
     Slow,
+    /// It is to be longer than it may, as its framing tells before all of it came: 413.
+    TooLarge,
     /// Its framing is broken, as `what` says: 400.
     Malformed(&'static str),
 }
@@ -65,8 +69,16 @@ pub trait Client {
     /// The body breaks off, or can't be read.
     async fn body(&mut self) -> Result<Option<Bytes>, BodyFault>;
 
-    /// Waits until the client has left; what it says meanwhile is kept, up to a limit. May be dropped without loss.
-    async fn gone(&mut self);
+    /// The body may have no more bytes than this. A codec that learns of more before they come says so at once.
+    fn bound(&mut self, _most: u64) {}
+
+    /// Ready when the client has left; what it says meanwhile is kept, up to a limit.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Waits until the client has left. May be dropped without loss.
+    async fn gone(&mut self) {
+        poll_fn(|cx| self.poll_gone(cx)).await;
+    }
 
     /// Says an interim answer (1xx but 100 and 101), to clients that understand one.
     ///

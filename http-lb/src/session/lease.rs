@@ -12,10 +12,15 @@ use proxy_core::upstream::Outcome;
 use tokio::time::Instant;
 
 use super::desk::Desk;
+use super::parting::part;
 use super::watchdog::Watchdog;
 use crate::cluster::Slot;
 use crate::metrics::add;
 use crate::server::{Keeping, Lost, Talk};
+
+/// How long a replica that is in the middle of its answer goes on when its client has left. Nearly all have said the rest
+/// by then; a stream that never ends is cut.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// A replica at work.
 pub(super) struct Lease<'a> {
@@ -97,6 +102,13 @@ impl<'a> Lease<'a> {
                 self.desk.shelves.put(slot.endpoint(), link, self.freed, &self.keeping);
             }
             slot.settle(Outcome::Served);
+        }
+    }
+
+    /// The client has left.
+    pub(super) fn left(mut self) {
+        if let Some((slot, talk)) = self.held.take() {
+            part(slot, talk.into_link(), self.desk.floor.scratch.clone(), Instant::now() + PARTING);
         }
     }
 

@@ -9,6 +9,7 @@ pub mod http1;
 pub mod http2;
 mod lease;
 pub mod pace;
+mod parting;
 mod passage;
 mod respond;
 pub mod retry;

@@ -9,11 +9,12 @@
 use proxy_core::upstream::Outcome;
 use tokio::time::Instant;
 
-use super::attempt::{Answered, Bounds, Near, Payload, Request, ask};
+use super::attempt::{Answered, Bounds, Came, Near, Payload, Request, ask};
 use super::client::{AnswerHead, BodyFault, Client, Size};
 use super::exchange::{Exchange, Served, Trouble, Tunnel};
 use super::house::Way;
 use super::lease::Lease;
+use super::parting::part;
 use super::respond::{Interrupted, Passing};
 use super::retry::{Failure, Verdict, verdict};
 use crate::body::{Backlog, Spool};
@@ -35,10 +36,12 @@ impl<C: Client> Exchange<'_, C> {
     pub(super) async fn pass_on(&mut self, route: &Route, cluster: usize) -> Result<Served, Trouble> {
         let way = self.house.ways.get(cluster).ok_or(Trouble::tell(503, "no_cluster"))?;
         let spool = match self.asked.head.framing() {
-            Framing::Length(_) | Framing::Chunked if !route.stream_request => {
-                Box::pin(self.gather(route)).await?
+            Framing::None => None,
+            Framing::Length(length) if length > route.max_body => return Err(TOO_LARGE),
+            Framing::Length(_) | Framing::Chunked => {
+                self.client.bound(route.max_body);
+                if route.stream_request { None } else { Some(Box::pin(self.gather(route)).await?) }
             }
-            _ => None,
         };
         let payload = payload(self.asked.head.framing(), spool.as_ref(), route);
         let mut head = Vec::with_capacity(HEAD_BYTES);
@@ -51,12 +54,7 @@ impl<C: Client> Exchange<'_, C> {
     }
 
     /// Reads the body whole, before a replica is bothered with it.
-    async fn gather(&mut self, route: &Route) -> Result<Option<Spool>, Trouble> {
-        match self.asked.head.framing() {
-            Framing::None => return Ok(None),
-            Framing::Length(length) if length > route.max_body => return Err(TOO_LARGE),
-            Framing::Length(_) | Framing::Chunked => {}
-        }
+    async fn gather(&mut self, route: &Route) -> Result<Spool, Trouble> {
         let mut spool = Spool::new(&self.house.budget);
         while let Some(piece) = self.client.body().await.map_err(body_trouble)? {
             self.story.received += piece.len() as u64;
@@ -68,7 +66,7 @@ impl<C: Client> Exchange<'_, C> {
                 return Err(Trouble::Tell { status: 503, why: "buffers", retry_after: Some(5) });
             }
         }
-        Ok(Some(spool))
+        Ok(spool)
     }
 
     fn write_head(&self, out: &mut Vec<u8>, route: &Route, cluster: usize, way: &Way, payload: &Payload<'_>) {
@@ -139,7 +137,11 @@ impl<C: Client> Exchange<'_, C> {
             self.story.was_at(&at);
             let near = Near { desk: self.desk, timer: &mut *self.timer, way };
             let failure = match ask(self.client, request, &at, afresh, answer, &bounds, near).await {
-                Ok(answered) => return Ok((slot, answered)),
+                Ok(Came::Answered(answered)) => return Ok((slot, answered)),
+                Ok(Came::Unwanted(talk, until)) => {
+                    part(slot, talk.into_link(), self.desk.floor.scratch.clone(), until);
+                    return Err(Trouble::Gone);
+                }
                 Err(failure) => failure,
             };
             tracing::debug!(endpoint = %at.addr(), ?failure, "an attempt failed");
@@ -234,7 +236,10 @@ impl<C: Client> Exchange<'_, C> {
         self.story.is_free(lease.freed());
         match passed {
             Ok(()) => Ok(Served::Answered),
-            Err(Interrupted::Gone) => Err(Trouble::Gone),
+            Err(Interrupted::Gone) => {
+                lease.left();
+                Err(Trouble::Gone)
+            }
             Err(Interrupted::Early(lost)) => {
                 lease.failed();
                 Err(broken_off(&lost))
@@ -329,6 +334,7 @@ pub(super) fn body_trouble(fault: BodyFault) -> Trouble {
     match fault {
         BodyFault::Gone => Trouble::Gone,
         BodyFault::Slow => Trouble::tell(408, "slow_body"),
+        BodyFault::TooLarge => TOO_LARGE,
         BodyFault::Malformed(_) => Trouble::tell(400, "body"),
     }
 }

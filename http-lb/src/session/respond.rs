@@ -8,9 +8,11 @@
 //! ```
 //! The replica is free as soon as its last byte has come, however slowly the client listens.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::Range;
 use std::pin::pin;
+use std::task::Poll;
 
 use bytes::Bytes;
 
@@ -89,15 +91,9 @@ impl<C: Client> Passing<'_, C> {
         self.begin(&first)?;
         self.client.flush().await?;
         while !lease.is_done() {
-            tokio::select! {
-                biased;
-                came = lease.more() => {
-                    let came = came.map_err(|_| Interrupted::Midway)?;
-                    let piece = self.coded(&scratch.borrow()[came], true)?;
-                    self.client.put(&piece)?;
-                }
-                () = self.client.gone() => return Err(Interrupted::Gone),
-            }
+            let came = self.more(lease, |_| Interrupted::Midway).await?;
+            let piece = self.coded(&scratch.borrow()[came], true)?;
+            self.client.put(&piece)?;
             self.client.flush().await?;
         }
         self.end(lease).await
@@ -113,7 +109,7 @@ impl<C: Client> Passing<'_, C> {
     ) -> Result<(), Interrupted> {
         backlog.push(&self.desk.floor.scratch.borrow()[first]);
         while !lease.is_done() && backlog.len() < HOLD && backlog.has_room() {
-            let came = lease.more().await.map_err(Interrupted::Early)?;
+            let came = self.more(lease, Interrupted::Early).await?;
             backlog.push(&self.desk.floor.scratch.borrow()[came]);
         }
         if lease.is_done() {
@@ -194,7 +190,11 @@ impl<C: Client> Passing<'_, C> {
     }
 
     /// The oldest bytes that wait; none wait: the next ones that come.
-    async fn next(&self, backlog: &mut Backlog, lease: &mut Lease<'_>) -> Result<Option<Bytes>, Interrupted> {
+    async fn next(
+        &mut self,
+        backlog: &mut Backlog,
+        lease: &mut Lease<'_>,
+    ) -> Result<Option<Bytes>, Interrupted> {
         loop {
             if let Some(piece) = backlog.take()? {
                 return Ok(Some(piece));
@@ -202,9 +202,23 @@ impl<C: Client> Passing<'_, C> {
             if lease.is_done() {
                 return Ok(None);
             }
-            let came = lease.more().await.map_err(|_| Interrupted::Midway)?;
+            let came = self.more(lease, |_| Interrupted::Midway).await?;
             backlog.push(&self.desk.floor.scratch.borrow()[came]);
         }
+    }
+
+    /// The next bytes, while there is a client to send them to: their place in the scratch.
+    async fn more(
+        &mut self,
+        lease: &mut Lease<'_>,
+        lost: fn(Lost) -> Interrupted,
+    ) -> Result<Range<usize>, Interrupted> {
+        let mut coming = pin!(lease.more());
+        poll_fn(|cx| match coming.as_mut().poll(cx) {
+            Poll::Ready(came) => Poll::Ready(came.map_err(lost)),
+            Poll::Pending => self.client.poll_gone(cx).map(|()| Err(Interrupted::Gone)),
+        })
+        .await
     }
 
     /// Writes a piece, and takes in what comes meanwhile.

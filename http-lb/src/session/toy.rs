@@ -31,6 +31,10 @@ use crate::metrics::Metrics;
 /// How long a test listens for something that may not come; the clock jumps over it.
 const SILENCE: Duration = Duration::from_millis(200);
 
+/// How long a replica works on what is `slow`, deaf to all else as gunicorn's are, and six times as long on `slow/er`; on what
+/// is `attentive` it works as long, unless the other side hangs up.
+pub(super) const WORK: Duration = Duration::from_secs(20);
+
 /// What a replica does with a request: the pieces of its answer, and whether it closes behind them.
 pub(super) type Script = fn(&str) -> (Vec<String>, bool);
 
@@ -168,6 +172,16 @@ async fn answer(mut stream: TcpStream, script: Script, asked: Rc<RefCell<Vec<Str
         while let Some(end) = end_of_request(&came) {
             let request: String = came.drain(..end).collect();
             asked.borrow_mut().push(request.replace("\r\n", "\n"));
+            if request.contains("/slow") {
+                tokio::time::sleep(WORK).await;
+            }
+            if request.contains("/slow/er") {
+                tokio::time::sleep(WORK * 5).await;
+            }
+            if request.contains("/attentive") {
+                let hung_up = timeout(WORK, stream.read(&mut piece)).await;
+                assert!(matches!(hung_up, Err(_) | Ok(Ok(0))), "{hung_up:?}");
+            }
             let (pieces, closes) = script(&request);
             for piece in pieces {
                 if stream.write_all(piece.replace('\n', "\r\n").as_bytes()).await.is_err() {

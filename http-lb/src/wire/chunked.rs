@@ -32,6 +32,8 @@ pub struct ChunkedDecoder {
     stage: Stage,
     /// Of the size, or of the data that is missing.
     left: u64,
+    /// How much data may still be announced, if that is bounded.
+    room: Option<u64>,
     digits: u8,
     extensions: u16,
     /// The trailer line that is not whole.
@@ -69,6 +71,11 @@ impl ChunkedDecoder {
     /// At the beginning of a body.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From here on all chunks together may announce no more data than this.
+    pub fn bound(&mut self, room: u64) {
+        self.room = Some(room);
     }
 
     /// Reads on, up to the end of a run of data: to be called again with what is behind `used`, and with what came
@@ -129,7 +136,7 @@ impl ChunkedDecoder {
             (Stage::Extension, b'\r') => Stage::SizeEnd,
             (Stage::Extension, _) => return self.extend(byte),
             (Stage::SizeEnd, b'\n') if self.left == 0 => Stage::Trailer,
-            (Stage::SizeEnd, b'\n') => Stage::Data,
+            (Stage::SizeEnd, b'\n') => self.announce()?,
             (Stage::DataCr, b'\r') => Stage::DataLf,
             (Stage::DataLf, b'\n') => {
                 (self.left, self.digits) = (0, 0);
@@ -140,6 +147,14 @@ impl ChunkedDecoder {
             _ => return Err(Malformed::bad("chunk size ends without CRLF")),
         };
         Ok(())
+    }
+
+    /// A chunk's size is known before any of its data has come.
+    fn announce(&mut self) -> Result<Stage, Malformed> {
+        if let Some(room) = &mut self.room {
+            *room = room.checked_sub(self.left).ok_or(Malformed::long_body())?;
+        }
+        Ok(Stage::Data)
     }
 
     fn digit(&mut self, byte: u8) -> Result<(), Malformed> {

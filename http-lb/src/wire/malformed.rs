@@ -27,6 +27,10 @@ impl Malformed {
         Self { status: 431, what }
     }
 
+    pub(super) const fn long_body() -> Self {
+        Self { status: 413, what: "body too large" }
+    }
+
     pub(super) const fn expectation() -> Self {
         Self { status: 417, what: "unknown expectation" }
     }

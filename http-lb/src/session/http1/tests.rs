@@ -109,6 +109,11 @@ fn a_body_that_is_too_large_or_too_slow_or_broken_is_told_so() {
     check_start(hi, small, &large, "HTTP/1.1 413 ", false);
     let chunks = "POST / HTTP/1.1\nhost: a\ntransfer-encoding: chunked\n\n6\nabcdef\n6\nabcdef\n";
     check_start(hi, small, chunks, "HTTP/1.1 413 ", true);
+    // Neither is the data waited for, nor is the sum of all chunks.
+    let announced = "POST / HTTP/1.1\nhost: a\ntransfer-encoding: chunked\n\nb\n";
+    check_start(hi, small, announced, "HTTP/1.1 413 ", true);
+    let summed = "POST / HTTP/1.1\nhost: a\ntransfer-encoding: chunked\n\n6\nabcdef\n5\n";
+    check_start(hi, small, summed, "HTTP/1.1 413 ", true);
     let broken = "POST / HTTP/1.1\nhost: a\ntransfer-encoding: chunked\n\nxyz\n";
     check_start(hi, as_it_is, broken, "HTTP/1.1 400 ", true);
     let heard = with(hi, as_it_is, async |shop: Shop| {
@@ -295,6 +300,46 @@ fn an_answer_that_breaks_off_in_the_middle_is_seen_to() {
         |_| (vec![format!("HTTP/1.1 200 OK\ncontent-length: 200000\n\n{}", "x".repeat(100_000))], true);
     let heard = with(script, as_it_is, async |shop: Shop| shop.hears("GET / HTTP/1.1\nhost: a\n\n").await);
     assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with('|') && heard.len() < 150_000);
+}
+
+/// Whether the only replica, whose first client left at once, is with the next one already after so many seconds.
+#[track_caller]
+fn check_next(script: Script, first: &str, seconds: u64, expected: bool) {
+    let one_slot = |config: &mut Config| {
+        config.clusters[0].slots = 1;
+        config.clusters[0].queue.timeout = Duration::from_secs(600);
+    };
+    with(script, one_slot, async |shop: Shop| {
+        let (mut leaving, mut next) = (shop.client(), shop.client());
+        leaving.says(&format!("GET {first} HTTP/1.1\nhost: a\n\n")).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), leaving.hears()).await;
+        next.says("GET /next HTTP/1.1\nhost: a\n\n").await;
+        drop(leaving);
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        assert_eq!(shop.asked.borrow().len() > 1, expected, "{first}, after {seconds} s");
+    });
+}
+
+#[test]
+fn a_replica_that_works_for_nobody_is_not_free_before_it_has_ended() {
+    check_next(hi, "/slow", 19, false);
+    check_next(hi, "/slow", 21, true);
+    check_next(hi, "/slow/er", 59, false);
+    check_next(hi, "/slow/er", 61, true);
+    check_next(hi, "/attentive", 1, true);
+}
+
+#[test]
+fn a_stream_that_nobody_listens_to_is_cut() {
+    let endless: Script = |request| match request.contains("/next") {
+        true => (vec![OK.to_owned()], false),
+        false => {
+            let head = "HTTP/1.1 200 OK\ncontent-type: text/event-stream\n\n".to_owned();
+            (std::iter::once(head).chain(vec![": \n\n".to_owned(); 30_000]).collect(), true)
+        }
+    };
+    check_next(endless, "/events", 4, false);
+    check_next(endless, "/events", 6, true);
 }
 
 #[test]

@@ -236,7 +236,10 @@ impl<'a> Turn<'a> {
 }
 
 fn portion(rest: &mut Measure, bytes: &[u8]) -> Result<(usize, Bytes), BodyFault> {
-    let portion = rest.take(bytes).map_err(|fault| BodyFault::Malformed(fault.what))?;
+    let portion = rest.take(bytes).map_err(|fault| match fault.status {
+        413 => BodyFault::TooLarge,
+        _ => BodyFault::Malformed(fault.what),
+    })?;
     Ok((portion.used, Bytes::copy_from_slice(&bytes[portion.data])))
 }
 
@@ -294,13 +297,16 @@ impl Client for Turn<'_> {
         piece
     }
 
-    async fn gone(&mut self) {
+    fn bound(&mut self, most: u64) {
+        self.rest.bound(most);
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Line { link, visit, .. } = &mut *self.line;
-        let gone = |cx: &mut Context<'_>| match link.read_ahead(cx, &visit.desk.floor.scratch, AHEAD) {
+        match link.read_ahead(cx, &visit.desk.floor.scratch, AHEAD) {
             true => Poll::Ready(()),
             false => Poll::Pending,
-        };
-        poll_fn(gone).await;
+        }
     }
 
     fn inform(&mut self, status: u16, fields: &[u8]) -> Result<(), Gone> {

@@ -170,7 +170,7 @@ impl Exchange {
         }
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let reset = match &mut self.answer.stream {
             Some(stream) => stream.poll_reset(cx),
             None => self.respond.poll_reset(cx),
@@ -214,10 +214,12 @@ impl Client for Exchange {
         Ok(piece)
     }
 
-    async fn gone(&mut self) {
-        poll_fn(|cx| self.poll_gone(cx)).await;
-        self.answer.ended = true;
-        self.shared.gave_up();
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll_reset(cx));
+        if !std::mem::replace(&mut self.answer.ended, true) {
+            self.shared.gave_up();
+        }
+        Poll::Ready(())
     }
 
     fn inform(&mut self, status: u16, fields: &[u8]) -> Result<(), Gone> {

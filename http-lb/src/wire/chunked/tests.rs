@@ -52,6 +52,34 @@ fn data_is_given_as_it_comes() {
 }
 
 #[test]
+fn more_than_there_is_room_for_is_refused_before_it_comes() {
+    let fault = |bytes: &[u8]| {
+        let mut decoder = ChunkedDecoder::new();
+        decoder.bound(10);
+        let mut at = 0;
+        while at < bytes.len() {
+            match decoder.advance(&bytes[at..]) {
+                Ok(decoded) => at += decoded.used,
+                Err(fault) => return Some((at, fault.status)),
+            }
+        }
+        None
+    };
+    assert_eq!(fault(b"a\r\nabcdefghij\r\n0\r\n\r\n"), None);
+    assert_eq!(fault(b"b\r\n"), Some((0, 413)));
+    assert_eq!(fault(b"ffffffffffffffff\r\n"), Some((0, 413)));
+    assert_eq!(fault(b"5\r\nabcde\r\n6\r\n"), Some((8, 413)));
+}
+
+#[test]
+fn behind_a_fault_nothing_is_read() {
+    let mut decoder = ChunkedDecoder::new();
+    decoder.advance(b"x").unwrap_err();
+    decoder.advance(b"0\r\n\r\n").unwrap_err();
+    assert!(!decoder.is_done());
+}
+
+#[test]
 fn after_the_end_nothing_is_taken() {
     let mut decoder = ChunkedDecoder::new();
     assert_eq!(decoder.advance(b"0\r\n\r\nmore").unwrap(), Decoded { used: 5, data: 5..5, end: true });
