@@ -123,8 +123,11 @@ const KEPT: [&[u8]; 7] = [
     b"content-security-policy",
 ];
 
+/// Fields of an application's answer that hold instead of the file's own.
+pub(super) type Kept = Bytes;
+
 /// The block of those fields of an application's answer that hold for the file as well. Names are in lower case.
-pub(super) fn kept<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Bytes {
+pub(super) fn kept<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Kept {
     let mut block = Vec::new();
     for (name, value) in fields.filter(|(name, _)| KEPT.contains(name)) {
         block.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());

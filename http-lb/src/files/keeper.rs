@@ -17,9 +17,9 @@ use super::coding::Coding;
 use super::disk::Root;
 use super::index::Index;
 use super::making::Making;
+use super::mounts::Mounts;
 use super::precompress;
 use super::served::{self, Served};
-use super::site::Inner;
 use super::walk::{self, Listing};
 
 /// Looking takes at most this share of the time: a look that took 5 ms is followed by at least 500 ms without one.
@@ -41,15 +41,15 @@ pub(super) struct Keeper {
 }
 
 /// Starts the keeper of this site.
-pub(super) fn start(site: &Arc<Inner>) -> Keeper {
+pub(super) fn start(mounts: &Arc<Mounts>) -> Keeper {
     let (keeper, end) = mpsc::channel();
-    let site = Arc::downgrade(site);
+    let mounts = Arc::downgrade(mounts);
     let turns = move || {
         let mut watch = Watch::default();
         let mut pause = Duration::ZERO;
         while end.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             // A panic is counted and logged by the hook. What is served is never left half changed.
-            let turn = panic::catch_unwind(AssertUnwindSafe(|| watch.turn(&site)));
+            let turn = panic::catch_unwind(AssertUnwindSafe(|| watch.turn(&mounts)));
             match turn {
                 Ok(Some(next)) => pause = next,
                 Ok(None) => return,
@@ -77,43 +77,43 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Does one thing, and says how long to pause; `None` if the site is gone.
-    fn turn(&mut self, site: &Weak<Inner>) -> Option<Duration> {
-        let site = site.upgrade()?;
-        let poll = site.terms.poll;
+    fn turn(&mut self, mounts: &Weak<Mounts>) -> Option<Duration> {
+        let mounts = mounts.upgrade()?;
+        let poll = mounts.terms.poll;
         let started = Instant::now();
         let due = *self.due.get_or_insert(started + poll);
         if !poll.is_zero() && started >= due {
-            self.look(&site, started);
+            self.look(&mounts, started);
             self.due = Some(Instant::now() + poll.max(started.elapsed() * SHARE));
             return Some(Duration::ZERO);
         }
-        if compress_one(&site) {
+        if compress_one(&mounts) {
             self.idle = false;
             return Some(Duration::ZERO);
         }
         if !std::mem::replace(&mut self.idle, true) {
-            site.count();
+            mounts.count();
             tracing::debug!("all compressed variants are made");
         }
         Some(if poll.is_zero() { Duration::MAX } else { due.saturating_duration_since(Instant::now()) })
     }
 
     /// Looks at all mounts, and indexes anew those that have changed and come to rest.
-    pub(super) fn look(&mut self, site: &Inner, now: Instant) {
-        self.unsettled.resize_with(site.mounts.len(), || None);
-        for (served, unsettled) in site.mounts.iter().zip(&mut self.unsettled) {
-            look_at(site, served, unsettled, now);
+    pub(super) fn look(&mut self, mounts: &Mounts, now: Instant) {
+        self.unsettled.resize_with(mounts.served.len(), || None);
+        for (served, unsettled) in mounts.served.iter().zip(&mut self.unsettled) {
+            look_at(mounts, served, unsettled, now);
         }
-        site.count();
+        mounts.count();
     }
 }
 
-fn look_at(site: &Inner, served: &Served, unsettled: &mut Option<(Listing, u32)>, now: Instant) {
+fn look_at(mounts: &Mounts, served: &Served, unsettled: &mut Option<(Listing, u32)>, now: Instant) {
     let known = served.index.load_full();
     let moved = !known.root.is_at(&served.mount.root);
     if !served.mount.preload {
         return if moved {
-            replace(site, served, Vec::new(), 0, now)
+            replace(mounts, served, Vec::new(), 0, now)
         };
     }
     let expired = known.has_expired(served.mount.keep, now);
@@ -126,43 +126,43 @@ fn look_at(site: &Inner, served: &Served, unsettled: &mut Option<(Listing, u32)>
     let settled = unsettled.as_ref().is_some_and(|(before, _)| *before == listing);
     if settled || looks >= PATIENCE {
         *unsettled = None;
-        replace(site, served, listing, unlisted, now);
+        replace(mounts, served, listing, unlisted, now);
     } else {
         *unsettled = Some((listing, looks + 1));
     }
 }
 
 /// Makes the index anew and swaps it in. While the folder can't be opened, all stays as it was.
-fn replace(site: &Inner, served: &Served, listing: Listing, unlisted: usize, now: Instant) {
+fn replace(mounts: &Mounts, served: &Served, listing: Listing, unlisted: usize, now: Instant) {
     let mount = &served.mount;
     let started = Instant::now();
     let root = match Root::open(&mount.root, mount.symlinks) {
         Ok(root) => root,
         Err(error) => {
-            site.gauges.unread.inc();
+            mounts.gauges.unread.inc();
             return tracing::warn!(prefix = %mount.prefix, %error, "the folder has changed and can't be opened");
         }
     };
     let before = served.index.load_full();
     let index = if mount.preload {
-        let making = Making { mount, before: Some((&before, true)), room: site.room_for(served), now };
+        let making = Making { mount, before: Some((&before, true)), room: mounts.room_for(served), now };
         making.make(root, listing)
     } else {
         Index::bare(root)
     };
     served::tell(mount, &index.tally(), unlisted, started);
     served.index.store(Arc::new(index));
-    site.gauges.reindexed.inc();
+    mounts.gauges.reindexed.inc();
 }
 
 /// Makes one variant, if one is missing, for all files of that content; says whether it did.
-pub(super) fn compress_one(site: &Inner) -> bool {
-    let Some((coding, asset)) = missing(site) else { return false };
+pub(super) fn compress_one(mounts: &Mounts) -> bool {
+    let Some((coding, asset)) = missing(mounts) else { return false };
     let packed = at_lowest_priority(|| precompress::compress(&asset.plain().body, coding));
-    let used: u64 = site.mounts.iter().map(Served::bytes).sum();
-    let fits = |packed: &Bytes| used.saturating_add(packed.len() as u64) <= site.terms.memory;
+    let used: u64 = mounts.served.iter().map(Served::bytes).sum();
+    let fits = |packed: &Bytes| used.saturating_add(packed.len() as u64) <= mounts.terms.memory;
     let packed = packed.filter(fits);
-    for served in &site.mounts {
+    for served in &mounts.served {
         let index = served.index.load();
         for twin in index.assets().filter(|twin| twin.digest == asset.digest && twin.wants(coding)) {
             twin.put(coding, packed.clone());
@@ -174,10 +174,10 @@ pub(super) fn compress_one(site: &Inner) -> bool {
 }
 
 /// The next variant to be made.
-fn missing(site: &Inner) -> Option<(Coding, Arc<Asset>)> {
+fn missing(mounts: &Mounts) -> Option<(Coding, Arc<Asset>)> {
     ORDER.into_iter().find_map(|coding| {
-        let mut mounts = site.mounts.iter().filter(|served| served.mount.precompress.contains(&coding));
-        let asset = mounts.find_map(|served| {
+        let mut wanting = mounts.served.iter().filter(|served| served.mount.precompress.contains(&coding));
+        let asset = wanting.find_map(|served| {
             let index = served.index.load();
             index.assets().find(|asset| asset.wants(coding)).map(Arc::clone)
         })?;

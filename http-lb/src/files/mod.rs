@@ -19,6 +19,7 @@ mod index;
 mod keeper;
 mod kind;
 mod making;
+mod mounts;
 mod precompress;
 mod ranges;
 mod served;
@@ -33,7 +34,8 @@ pub use coding::Coding;
 pub use conditional::{Conditions, fuzz_weigh};
 pub use index::Tally;
 pub use kind::{content_type, is_compressible};
-pub use site::{Site, Unopened};
+pub use mounts::Unopened;
+pub use site::Site;
 pub use terms::{Attachments, BadMount, Candidate, Mount, MountId, Terms};
 pub use wants::{Verb, Wants};
 

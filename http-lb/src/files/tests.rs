@@ -81,8 +81,8 @@ impl Shop {
 
     /// Looks twice, as a change must come to rest; the second time at this moment.
     fn look(&mut self, now: Instant) {
-        self.watch.look(self.site.inner(), now);
-        self.watch.look(self.site.inner(), now);
+        self.watch.look(self.site.mounts(), now);
+        self.watch.look(self.site.mounts(), now);
     }
 
     fn write(&self, path: &str, content: &[u8]) {
@@ -95,7 +95,7 @@ impl Shop {
 
     /// Makes all variants that are to be made.
     fn compress(&self) {
-        while keeper::compress_one(self.site.inner()) {}
+        while keeper::compress_one(self.site.mounts()) {}
     }
 }
 

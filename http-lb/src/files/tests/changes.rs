@@ -7,12 +7,12 @@ fn a_change_is_taken_over_as_a_whole_once_it_has_come_to_rest() {
     let mut shop = Shop::new(&[("a.txt", b"old"), ("b.txt", b"old")], |_| {});
     let now = Instant::now();
     shop.write("a.txt", b"newer");
-    shop.watch.look(shop.site.inner(), now);
+    shop.watch.look(shop.site.mounts(), now);
     assert_eq!(shop.get("a.txt").body, b"old", "it may go on changing");
     shop.write("b.txt", b"newer");
-    shop.watch.look(shop.site.inner(), now);
+    shop.watch.look(shop.site.mounts(), now);
     assert_eq!((shop.get("a.txt").body, shop.get("b.txt").body), (b"old".to_vec(), b"old".to_vec()));
-    shop.watch.look(shop.site.inner(), now);
+    shop.watch.look(shop.site.mounts(), now);
     assert_eq!((shop.get("a.txt").body, shop.get("b.txt").body), (b"newer".to_vec(), b"newer".to_vec()));
     shop.remove("a.txt");
     shop.look(now);
@@ -26,7 +26,7 @@ fn a_folder_that_never_rests_is_indexed_all_the_same() {
     let mut shop = Shop::new(&[("a.txt", b"old")], |_| {});
     for turn in 0..12 {
         shop.write("a.txt", format!("new {turn}").as_bytes());
-        shop.watch.look(shop.site.inner(), Instant::now());
+        shop.watch.look(shop.site.mounts(), Instant::now());
     }
     assert!(shop.get("a.txt").body.starts_with(b"new"));
 }
@@ -37,10 +37,10 @@ fn what_did_not_change_is_not_read_again() {
         terms.mounts[0].precompress = vec![Coding::Gzip];
     });
     shop.compress();
-    let index = shop.site.inner().mounts[0].index.load_full();
+    let index = shop.site.mounts().served[0].index.load_full();
     shop.write("b.js", b"newer");
     shop.look(Instant::now());
-    let again = shop.site.inner().mounts[0].index.load_full();
+    let again = shop.site.mounts().served[0].index.load_full();
     assert!(std::ptr::eq(
         index.asset(b"a.js").expect("it is there").as_ref(),
         again.asset(b"a.js").expect("it is").as_ref()
@@ -62,7 +62,7 @@ fn hashed_files_that_vanish_are_served_for_a_while() {
     assert_eq!((shop.get(&old).body, shop.get(&new).body), (b"old".to_vec(), b"new".to_vec()));
     assert_eq!(shop.get(&old).field("cache-control"), IMMUTABLE);
     assert!(matches!(shop.find("plain.js"), Answer::Missing), "nobody knows what it would be now");
-    assert_eq!(shop.site.inner().mounts[0].tally().kept, 1);
+    assert_eq!(shop.site.mounts().served[0].tally().kept, 1);
     shop.look(start + Duration::from_secs(59));
     assert_eq!(shop.get(&old).body, b"old");
     shop.look(start + Duration::from_secs(60));
@@ -98,9 +98,9 @@ fn the_keeper_looks_by_itself_and_ends_with_its_site() {
         assert!(Instant::now() < deadline, "it notices");
         std::thread::yield_now();
     }
-    let inner = std::sync::Arc::downgrade(&shop.site.inner);
+    let mounts = std::sync::Arc::downgrade(&shop.site.mounts);
     drop(shop);
-    while inner.strong_count() > 0 {
+    while mounts.strong_count() > 0 {
         assert!(Instant::now() < deadline, "it ends");
         std::thread::yield_now();
     }

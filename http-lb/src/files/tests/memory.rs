@@ -57,7 +57,7 @@ fn memory_is_bounded_and_small_files_come_first() {
     let (content, other) = (text(10_000), text(10_001));
     let files = [("a.txt", content.as_slice()), ("b.txt", other.as_slice()), ("c.txt", b"x")];
     let shop = Shop::new(&files, |terms| terms.memory = 12_000);
-    let tally = shop.site.inner().mounts[0].tally();
+    let tally = shop.site.mounts().served[0].tally();
     assert_eq!((tally.files, tally.in_memory), (3, 2));
     assert!(tally.bytes <= 12_000);
     assert_eq!((shop.get("a.txt").body, shop.get("b.txt").body), (content, other));

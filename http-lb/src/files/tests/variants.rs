@@ -50,8 +50,8 @@ fn variants_do_not_outgrow_the_memory() {
         terms.memory = 11_000;
     });
     shop.compress();
-    assert_eq!(shop.site.inner().mounts[0].tally().in_memory, 1);
-    assert!(shop.site.inner().mounts[0].bytes() < 12_000);
+    assert_eq!(shop.site.mounts().served[0].tally().in_memory, 1);
+    assert!(shop.site.mounts().served[0].bytes() < 12_000);
 }
 
 /// A sibling that was made of the file is taken; one that was not is left alone.
@@ -91,7 +91,7 @@ fn other_terms_make_other_heads_of_the_same_variants() {
     let shop =
         Shop::new(&[("a.js", &text(10_000))], |terms| terms.mounts[0].precompress = vec![Coding::Gzip]);
     shop.compress();
-    let mut terms = shop.site.inner().terms.clone();
+    let mut terms = shop.site.mounts().terms.clone();
     terms.mounts[0].max_age = Duration::from_secs(7);
     terms.mounts[0].precompress.clear();
     let site = open(terms, Some(&shop.site));
