@@ -15,7 +15,8 @@ use super::frame::{
     FRAME_SIZE, Frame, MAX_WINDOW, block, code, continuation, data, flag, headers, kind, ping, priority,
     reset, setting, settings, window_update,
 };
-use super::peer::{Flood, GET, Peer, Wrong, get, get_of, post};
+use super::peer::{Flood, GET, Peer, get, get_of, post};
+use super::verdict::Wrong;
 use crate::error::{Error, Result};
 use crate::progress::say;
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::frame::{Frame, settings};
-use super::peer::{Peer, Verdict};
+use super::peer::Peer;
+use super::verdict::Verdict;
 
 /// See the module.
 pub(super) struct Case {

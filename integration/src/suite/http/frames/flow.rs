@@ -2,7 +2,8 @@
 
 use super::case::{Case, Expect::*, tell};
 use super::frame::{Frame, MAX_WINDOW, code, data, flag, kind, setting, window_update};
-use super::peer::{Peer, Verdict, filler, get_of, last, post};
+use super::peer::{Peer, filler, get_of, last, post};
+use super::verdict::Verdict;
 
 const PROTOCOL: &[u32] = &[code::PROTOCOL];
 const FLOW: &[u32] = &[code::FLOW_CONTROL];

@@ -4,11 +4,13 @@
 mod attacks;
 mod case;
 mod connection;
+mod expect;
 mod flow;
 mod frame;
 mod messages;
 mod peer;
 mod streams;
+mod verdict;
 
 use std::net::SocketAddr;
 use std::path::Path;

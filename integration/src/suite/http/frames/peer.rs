@@ -5,37 +5,14 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::frame::{
-    FRAME_SIZE, Frame, PREFACE, block, code, data, flag, headers, kind, ping, setting, settings, status,
-};
+use super::frame::{FRAME_SIZE, Frame, PREFACE, block, data, flag, headers, kind, ping, setting, settings};
+use super::verdict::{Verdict, Wrong};
 
 /// For what must come, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Before anybody said anything (section 6.9.2).
 const FIRST_WINDOW: usize = 65_535;
-
-/// Why a case is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) why: String,
-    /// It is an error and the end of the connection, as it should be, with another code: h2spec lets that pass, too.
-    pub(super) only_the_code: bool,
-}
-
-pub(super) type Verdict = Result<(), Wrong>;
-
-impl From<String> for Wrong {
-    fn from(why: String) -> Self {
-        Self { why, only_the_code: false }
-    }
-}
-
-impl From<&str> for Wrong {
-    fn from(why: &str) -> Self {
-        why.to_owned().into()
-    }
-}
 
 /// An open connection.
 pub(super) struct Peer {
@@ -62,13 +39,6 @@ pub(super) enum Flood {
     Over,
     /// Nobody reads it.
     Blocked,
-}
-
-/// What became of a request.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
 }
 
 impl Peer {
@@ -249,9 +219,7 @@ impl Peer {
 
     /// Everything behind which nothing comes: each frame until a PING of ours is answered; none: the connection ended.
     pub(super) fn until_pong(&mut self) -> Result<Option<Vec<Frame>>, Wrong> {
-        self.pings += 1;
-        let payload = self.pings.to_be_bytes();
-        self.send(&[ping(flag::NONE, &payload)])?;
+        let payload = self.ping()?;
         let mut before = Vec::new();
         while let Some(frame) = self.next()? {
             if frame.kind == kind::PING && frame.has(flag::ACK) && frame.payload == payload {
@@ -262,114 +230,12 @@ impl Peer {
         Ok(None)
     }
 
-    /// The connection is as good as ever.
-    pub(super) fn is_alive(&mut self) -> Verdict {
-        match self.until_pong()? {
-            None => Err("it closed the connection".into()),
-            Some(frames) => match frames.iter().find(|frame| frame.kind == kind::GOAWAY) {
-                Some(goaway) => Err(format!("GOAWAY with code {}", goaway.error_code()).into()),
-                None => Ok(()),
-            },
-        }
-    }
-
-    /// A connection error (RFC 9113 section 5.4.1): GOAWAY with one of these codes, or no word and the end.
-    pub(super) fn connection_error(&mut self, codes: &[u32]) -> Verdict {
+    /// Sends a PING that no other is like; gives what its answer holds.
+    pub(super) fn ping(&mut self) -> Result<[u8; 8], Wrong> {
         self.pings += 1;
         let payload = self.pings.to_be_bytes();
         self.send(&[ping(flag::NONE, &payload)])?;
-        loop {
-            let Some(frame) = self.next()? else { return Ok(()) };
-            match frame.kind {
-                kind::GOAWAY if frame.error_code() != code::NO_ERROR => return self.one_of(&frame, codes),
-                kind::PING if frame.payload == payload => return Err("it goes on as if nothing was".into()),
-                _ => {}
-            }
-        }
-    }
-
-    /// A stream error (section 5.4.2), which may also be treated as one of the connection.
-    pub(super) fn stream_error(&mut self, stream: u32, codes: &[u32]) -> Verdict {
-        loop {
-            let Some(frame) = self.next()? else { return Ok(()) };
-            match frame.kind {
-                kind::GOAWAY if frame.error_code() != code::NO_ERROR => return self.one_of(&frame, codes),
-                kind::RST_STREAM if frame.stream == stream => return self.one_of(&frame, codes),
-                _ => {}
-            }
-        }
-    }
-
-    /// A word of the end with another code is only that if the connection does end.
-    fn one_of(&mut self, frame: &Frame, codes: &[u32]) -> Verdict {
-        let code = frame.error_code();
-        if codes.contains(&code) {
-            return Ok(());
-        }
-        let goaway = frame.kind == kind::GOAWAY;
-        while goaway && self.next()?.is_some() {}
-        let name = if goaway { "GOAWAY" } else { "RST_STREAM" };
-        Err(Wrong { why: format!("{name} with code {code}, not of {codes:?}"), only_the_code: goaway })
-    }
-
-    /// A malformed request (section 8.1.1): a stream error, or, as a server may, an answer that says so.
-    pub(super) fn malformed(&mut self, stream: u32) -> Verdict {
-        loop {
-            let Some(frame) = self.next()? else { return Ok(()) };
-            match frame.kind {
-                kind::GOAWAY if frame.error_code() != code::NO_ERROR => {
-                    return self.one_of(&frame, &[code::PROTOCOL]);
-                }
-                kind::RST_STREAM if frame.stream == stream => return self.one_of(&frame, &[code::PROTOCOL]),
-                kind::HEADERS if frame.stream == stream => match status(&frame.payload) {
-                    Some(400..=499 | 501 | 505) => return Ok(()),
-                    other => return Err(format!("it was answered with {other:?}").into()),
-                },
-                _ => {}
-            }
-        }
-    }
-
-    /// The whole answer on this stream.
-    pub(super) fn answer(&mut self, stream: u32) -> Result<Answer, Wrong> {
-        let mut answer = Answer::default();
-        loop {
-            let frame = self.next()?.ok_or("it closed the connection")?;
-            match frame.kind {
-                kind::GOAWAY if frame.error_code() != code::NO_ERROR => {
-                    return Err(format!("GOAWAY with code {}", frame.error_code()).into());
-                }
-                kind::RST_STREAM if frame.stream == stream => {
-                    // An answer may be over before the request is (section 8.1).
-                    return Err(format!("RST_STREAM with code {}", frame.error_code()).into());
-                }
-                kind::HEADERS if frame.stream == stream => {
-                    let said = status(&frame.payload).filter(|status| *status >= 200);
-                    answer.status = said.unwrap_or(answer.status);
-                }
-                kind::DATA if frame.stream == stream => answer.body.extend_from_slice(&frame.payload),
-                _ => continue,
-            }
-            if frame.stream == stream && frame.has(flag::END_STREAM) {
-                return Ok(answer);
-            }
-        }
-    }
-
-    /// It is answered, and well.
-    pub(super) fn succeeds(&mut self, stream: u32) -> Verdict {
-        let answer = self.answer(stream)?;
-        if answer.status == 200 {
-            Ok(())
-        } else {
-            Err(format!("it was answered with {}", answer.status).into())
-        }
-    }
-
-    /// A GET on a stream of its own, which is answered well.
-    pub(super) fn still_serves(&mut self, stream: u32) -> Verdict {
-        self.send(&[get(stream)])?;
-        self.succeeds(stream)
+        Ok(payload)
     }
 }
 

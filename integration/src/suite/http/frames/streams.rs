@@ -4,7 +4,8 @@ use super::case::{Case, Expect::*};
 use super::frame::{
     Frame, block, code, continuation, data, flag, headers, kind, priority, reset, window_update,
 };
-use super::peer::{GET, Peer, Verdict, get, last, post};
+use super::peer::{GET, Peer, get, last, post};
+use super::verdict::Verdict;
 
 const PROTOCOL: &[u32] = &[code::PROTOCOL];
 const SIZE: &[u32] = &[code::FRAME_SIZE];
