@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::plan::{Case as _, Menu, Plan};
 use super::redis_benchmark::{Job, KEY, Payers};
-use super::redis_cases::{Case, Kind};
+use super::redis_cases::{Case, Kind, PASSTHROUGH, ROUTER};
 use super::{Options, redis_bars, redis_benchmark, write_json};
 use crate::debian;
 use crate::error::{Error, Result};
@@ -25,8 +25,6 @@ use crate::report::{Bench, Sample};
 use crate::router::{self, Profile, RedisRouterOptions, Router};
 
 const SUBJECTS: [&str; 5] = ["direct", "haproxy", "twemproxy", ROUTER, PASSTHROUGH];
-pub(super) const ROUTER: &str = "redis-router";
-pub(super) const PASSTHROUGH: &str = "redis-router-passthrough";
 const QUICK_CASES: [&str; 3] = ["get-1", "get-50", "get-50-p16"];
 
 /// 24 cases x 5 subjects x 5 rounds = 600 cells, and a whole bench has 20 minutes; those with 5000 clients take 6 s each.

@@ -1,8 +1,7 @@
 //! What the third issue demands of redis-router, held against what was measured. Kind: pure.
 
 use super::plan::Case as _;
-use super::redis::{PASSTHROUGH, ROUTER};
-use super::redis_cases::{Case, Kind};
+use super::redis_cases::{Case, Kind, PASSTHROUGH, ROUTER};
 use super::verdict::{Bound, Table, Verdict};
 use crate::report::{Bench, Row};
 

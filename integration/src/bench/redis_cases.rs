@@ -3,6 +3,10 @@
 use super::plan;
 use crate::open_loop::Verb;
 
+/// redis-router as it is by default, and in its other mode.
+pub(super) const ROUTER: &str = "redis-router";
+pub(super) const PASSTHROUGH: &str = "redis-router-passthrough";
+
 /// One row of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Case {

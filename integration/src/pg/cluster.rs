@@ -1,6 +1,6 @@
 //! One primary and its standbys under repmgr, on loopback or each in a network namespace of its own. Kind: driver.
 
-use super::{Account, Node, Repmgrd, files, repmgr, repmgr::Timings, site::Site, ssh, template};
+use super::{Account, Node, Repmgrd, files, files::Timings, repmgr, site::Site, ssh, template};
 use crate::{
     Error, Result, debian,
     netns::{Net, Place},

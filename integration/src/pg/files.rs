@@ -1,6 +1,6 @@
 //! The configuration files of servers, repmgr and sshd, as text. Kind: pure.
 
-use super::{Account, repmgr::Timings, site::BIN};
+use super::{Account, site::BIN};
 use std::{fmt::Write, net::IpAddr};
 
 /// Read by every node at the end of `postgresql.conf`; base backups carry it along.
@@ -71,6 +71,24 @@ pub fn pgpass(accounts: &[Account]) -> String {
         writeln!(text, "*:*:*:{user}:{password}").expect("a String takes everything");
         text
     })
+}
+
+/// How patient repmgrd is (seconds and counts, as in `repmgr.conf`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Timings {
+    /// `monitor_interval_secs`.
+    pub monitor_interval: u32,
+    /// `reconnect_attempts`.
+    pub reconnect_attempts: u32,
+    /// `reconnect_interval`.
+    pub reconnect_interval: u32,
+}
+
+impl Default for Timings {
+    /// A promotion about 1.7 s after a crash; repmgr's own defaults (2, 6, 10) take 51 s.
+    fn default() -> Self {
+        Self { monitor_interval: 1, reconnect_attempts: 2, reconnect_interval: 1 }
+    }
 }
 
 /// How repmgr reaches a node.

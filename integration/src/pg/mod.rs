@@ -13,8 +13,9 @@ mod template;
 
 pub use account::Account;
 pub use cluster::{Cluster, ClusterOptions};
+pub use files::Timings;
 pub use node::Node;
-pub use repmgr::{Repmgrd, Timings};
+pub use repmgr::Repmgrd;
 pub use shared::{Shared, shared};
 
 use crate::{Result, sweeper::Sweeper};

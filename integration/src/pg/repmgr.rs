@@ -1,6 +1,6 @@
 //! repmgrd, the daemon that promotes a standby when the primary is gone. Kind: driver.
 
-use super::Node;
+use super::{Node, files};
 use crate::{
     Error, Result,
     process::Process,
@@ -10,24 +10,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-
-/// How patient repmgrd is (seconds and counts, as in `repmgr.conf`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Timings {
-    /// `monitor_interval_secs`.
-    pub monitor_interval: u32,
-    /// `reconnect_attempts`.
-    pub reconnect_attempts: u32,
-    /// `reconnect_interval`.
-    pub reconnect_interval: u32,
-}
-
-impl Default for Timings {
-    /// A promotion about 1.7 s after a crash; repmgr's own defaults (2, 6, 10) take 51 s.
-    fn default() -> Self {
-        Self { monitor_interval: 1, reconnect_attempts: 2, reconnect_interval: 1 }
-    }
-}
 
 /// The repmgrd of one node.
 #[derive(Debug)]
@@ -114,7 +96,7 @@ pub(super) fn rejoin(node: &Node, primary: &Node) -> Result<()> {
     } else if !node.shut_down_cleanly()? {
         node.recover_alone()?;
     }
-    let upstream = super::files::conninfo(primary.addr().ip(), primary.addr().port());
+    let upstream = files::conninfo(primary.addr().ip(), primary.addr().port());
     node.repmgr(["node", "rejoin", "-d", &upstream, "--force-rewind", "--config-files=conf.node"]).map(drop)
 }
 

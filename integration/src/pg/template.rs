@@ -1,7 +1,7 @@
 //! A cluster made once, stopped in order and kept, so that every later one is a copy that starts in seconds.
 //! Kind: driver.
 
-use super::{Account, Node, files, repmgr::Timings, site::Site};
+use super::{Account, Node, files, files::Timings, site::Site};
 use crate::{
     Context, Result,
     place::Owner,
