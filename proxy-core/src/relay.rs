@@ -13,12 +13,14 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 mod flow;
+mod idle;
 mod pipe;
 
 use crate::link::{Link, Scratch};
 use crate::session::Ending;
 use crate::worker::{Pulse, Seat};
 use flow::{Broken, Flow};
+use idle::Idle;
 
 /// Bytes that one relay may carry before the other sessions of its worker have their turn.
 const TURN_BYTES: usize = 256 * 1024;
@@ -45,15 +47,18 @@ pub struct Relayed {
 }
 
 /// Relays until both sides have ended, one has failed, or the seat's news end it: `fenced` is asked at each, and says
-/// whether the upstream is no longer what it was taken for. Then both sides are cut at once.
+/// whether the upstream is no longer what it was taken for. Then both sides are cut at once, and so are they when for as long
+/// as `idle` no byte has passed either way.
 pub async fn relay(
     client: Link,
     upstream: Link,
     seat: &Seat,
     scratch: &Scratch,
+    idle: Option<Duration>,
     fenced: impl Fn() -> bool,
 ) -> Relayed {
     let mut relay = Relay::new(client, upstream, seat, scratch, fenced);
+    relay.idle = idle.map(Idle::new);
     let ending = poll_fn(|cx| relay.poll_turn(cx)).await;
     let Relay { up, down, .. } = relay;
     Relayed { ending, up: up.taken, down: down.taken, spliced: up.spliced + down.spliced }
@@ -75,6 +80,8 @@ struct Relay<'a, F> {
     asked: bool,
     /// Runs while silence means something, for so long; never on the way of the bytes.
     silence: Option<(Duration, Pin<Box<Sleep>>)>,
+    /// How long silence may last where it means nothing.
+    idle: Option<Idle>,
 }
 
 impl<'a, F: Fn() -> bool> Relay<'a, F> {
@@ -83,7 +90,7 @@ impl<'a, F: Fn() -> bool> Relay<'a, F> {
         up.taken = hand_over(&mut client, &mut upstream);
         down.taken = hand_over(&mut upstream, &mut client);
         let (bereft, silence, asked) = (false, None, up.taken > 0);
-        Self { client, upstream, up, down, seat, scratch, fenced, bereft, asked, silence }
+        Self { client, upstream, up, down, seat, scratch, fenced, bereft, asked, silence, idle: None }
     }
 
     /// Moves bytes until nobody has any.
@@ -97,7 +104,7 @@ impl<'a, F: Fn() -> bool> Relay<'a, F> {
         while self.up.taken + self.down.taken < enough {
             match self.pump(cx) {
                 Err(ending) => return Poll::Ready(ending),
-                Ok(true) => self.silence = None,
+                Ok(true) => self.stirred(),
                 Ok(false) => return self.poll_silence(cx),
             }
         }
@@ -135,12 +142,22 @@ impl<'a, F: Fn() -> bool> Relay<'a, F> {
         }
     }
 
+    fn stirred(&mut self) {
+        self.silence = None;
+        if let Some(idle) = &mut self.idle {
+            idle.stirred();
+        }
+    }
+
     fn ending(&self) -> Ending {
         if self.bereft { Ending::Upstream } else { Ending::Finished }
     }
 
     /// Nobody has any bytes. Is that the end?
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if self.idle.as_mut().is_some_and(|idle| idle.poll(cx).is_ready()) {
+            return Poll::Ready(self.ending());
+        }
         let Some((patience, ending)) = self.patience() else {
             self.silence = None;
             return Poll::Pending;

@@ -57,7 +57,8 @@ where
     let seat = floor.seat();
     match passage.reach_for(&mut client, &dial, &seat, &floor.scratch).await {
         Ok((upstream, target)) => {
-            relay(client, upstream, &seat, &floor.scratch, || !passage.may_keep(&target)).await
+            // A subscriber may hear nothing for days.
+            relay(client, upstream, &seat, &floor.scratch, None, || !passage.may_keep(&target)).await
         }
         Err(ending) => {
             let _ = timeout(FAREWELL, seat.until_terminated(client.finish())).await;

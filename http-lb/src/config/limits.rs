@@ -31,6 +31,9 @@ pub struct Timeouts {
     /// To send an answer to the client; see also `limits.min_rate`.
     #[serde(with = "duration")]
     pub send: Duration,
+    /// Between two bytes, either way, of what follows a 101, such as a WebSocket.
+    #[serde(with = "duration")]
+    pub tunnel: Duration,
 }
 
 impl Default for Timeouts {
@@ -43,6 +46,7 @@ impl Default for Timeouts {
             response: Duration::from_secs(60), // gunicorn itself gives up after 30 s
             response_idle: Duration::from_secs(60),
             send: Duration::from_secs(3600),
+            tunnel: Duration::from_secs(3600),
         }
     }
 }

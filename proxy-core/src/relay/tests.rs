@@ -20,6 +20,9 @@ use crate::worker::{Floor, Surroundings};
 
 const MIB: usize = 1024 * 1024;
 
+/// How long the relays here may carry nothing.
+const IDLE: Duration = Duration::from_secs(3600);
+
 /// A worker that relays.
 struct Desk {
     floor: Rc<Floor>,
@@ -52,7 +55,8 @@ impl Desk {
         let (told, end) = oneshot::channel();
         tasks::spawn_session(async move {
             let seat = floor.seat();
-            let _ = told.send(relay(near, far, &seat, &floor.scratch, move || fenced.get()).await);
+            let relayed = relay(near, far, &seat, &floor.scratch, Some(IDLE), move || fenced.get());
+            let _ = told.send(relayed.await);
         });
         Talk { client, server, end }
     }
@@ -378,12 +382,33 @@ fn a_client_that_never_notices_the_end_of_its_upstream_is_let_go() {
 }
 
 #[test]
+fn a_relay_that_carries_nothing_either_way_ends() {
+    play_on_paused_clock(async |desk| {
+        let mut talk = desk.talk().await;
+        for turn in 0..4 {
+            sleep(IDLE * 3 / 4).await;
+            let (from, into) = match turn % 2 {
+                0 => (&mut talk.client, &mut talk.server),
+                _ => (&mut talk.server, &mut talk.client),
+            };
+            say(from, b"still here").await;
+            hear(into, b"still here").await;
+        }
+        let last = tokio::time::Instant::now();
+        hear_end(&mut talk.client).await;
+        hear_end(&mut talk.server).await;
+        assert_eq!(talk.end.await.unwrap().ending, Ending::Finished);
+        assert!((IDLE..IDLE + Duration::from_secs(1)).contains(&last.elapsed()), "{:?}", last.elapsed());
+    });
+}
+
+#[test]
 fn an_idle_relay_is_small() {
     play(async |desk| {
         let ((_client, near), (_server, far)) = (tcp().await, tcp().await);
         let seat = desk.floor.seat();
         let (near, far) = (Link::new(near.into(), b""), Link::new(far.into(), b""));
-        let idle = relay(near, far, &seat, &desk.floor.scratch, || false);
+        let idle = relay(near, far, &seat, &desk.floor.scratch, Some(IDLE), || false);
         assert!(size_of_val(&idle) <= 1024, "{} bytes", size_of_val(&idle));
     });
 }

@@ -296,8 +296,9 @@ impl Http1 {
     /// Both ends have agreed on another protocol: bytes go both ways, unread.
     async fn relay(self: Box<Self>, tunnel: Tunnel) -> Ending {
         let scratch = self.desk().floor.scratch.clone();
+        let idle = Some(self.desk().house().config.timeouts.tunnel);
         let Tunnel { upstream, slot } = tunnel;
-        let relayed = relay(self.line.link, upstream, &self.seat, &scratch, || false).await;
+        let relayed = relay(self.line.link, upstream, &self.seat, &scratch, idle, || false).await;
         drop(slot);
         relayed.ending
     }

@@ -370,6 +370,16 @@ fn after_101_both_sides_talk_freely() {
     });
     assert!(heard.starts_with("HTTP/1.1 101 Switching Protocols\n"), "{heard}");
     assert!(heard.contains("upgrade: toy\n") && heard.ends_with("hello"), "{heard}");
+    let heard = with(script, as_it_is, async |shop: Shop| {
+        let mut client = shop.client();
+        client.says("GET / HTTP/1.1\nhost: a\nconnection: upgrade\nupgrade: toy\n\n").await;
+        client.hears().await;
+        tokio::time::sleep(Duration::from_secs(3590)).await;
+        let before = client.hears().await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        (before, client.hears().await)
+    });
+    assert_eq!((heard.0.as_str(), heard.1.as_str()), ("", "|"), "it ends after an hour of silence");
 }
 
 #[test]
