@@ -148,7 +148,7 @@ impl Talk {
     }
 
     /// Not all of the request was said: the connection is closed behind the answer.
-    pub fn is_spent(&mut self) {
+    pub fn spend(&mut self) {
         self.keep_alive = false;
     }
 

@@ -145,7 +145,7 @@ pub(super) async fn ask<C: Client>(
                 match speech.is_said() {
                     true => {}
                     false if answer.status() == 101 => return Err(Failure::Broken),
-                    false => talk.is_spent(),
+                    false => talk.spend(),
                 }
                 return Ok(Came::Answered(Answered { talk, data }));
             }
