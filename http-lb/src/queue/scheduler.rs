@@ -198,7 +198,7 @@ impl Scheduler {
     fn slot_of(self: &Arc<Self>, queue: &Queue, replica: ReplicaId, class: Class) -> Option<Slot> {
         let known = queue.fleet.find(replica)?;
         let (work, tag, scheduler) = (known.who.enter(), known.tag, self.clone());
-        Some(Slot { work, scheduler, replica, tag, class, since: Instant::now(), outcome: None })
+        Some(Slot { work, scheduler, replica, tag, class, since: Instant::now(), outcome: None, until: None })
     }
 
     /// Changes what is known of the replicas, and grants what has come free by it.
@@ -301,6 +301,8 @@ pub struct Slot {
     class: Class,
     since: Instant,
     outcome: Option<Outcome>,
+    /// When the work was done, if that is known.
+    until: Option<Instant>,
 }
 
 impl Slot {
@@ -319,6 +321,17 @@ impl Slot {
         self.tag
     }
 
+    /// Since when it is taken.
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The last byte of the answer has come, at this time.
+    pub fn served(mut self, at: Instant) {
+        self.until = Some(at);
+        self.settle(Outcome::Served);
+    }
+
     /// The request has ended and says something about the replica. A mere drop says nothing (the client left, say).
     pub fn settle(mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
@@ -334,7 +347,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let now = Instant::now();
+        let now = self.until.unwrap_or_else(Instant::now);
         let mut took = None;
         if let Some(outcome) = self.outcome {
             let was_up = outcome != Outcome::Served && self.endpoint().health().is_up();

@@ -92,12 +92,12 @@ pub(super) enum Came {
     Unwanted(Talk, Instant),
 }
 
-/// Asks `endpoint`, on a kept connection unless `afresh`. Interim answers go to the client at once. What came of the body
+/// Asks an endpoint, as of `begun`, on a kept connection unless `afresh`. Interim answers go to the client at once. What came of the body
 /// lies in the scratch until the next await.
 pub(super) async fn ask<C: Client>(
     client: &mut C,
     request: &Request<'_>,
-    endpoint: &Arc<Endpoint>,
+    (endpoint, begun): (&Arc<Endpoint>, Instant),
     afresh: bool,
     answer: &mut ResponseHead,
     bounds: &Bounds,
@@ -105,7 +105,6 @@ pub(super) async fn ask<C: Client>(
 ) -> Result<Came, Failure> {
     answer.clear(); // an attempt before may have left half a head
     let mut speech = Speech::new(request);
-    let begun = Instant::now();
     let kept = if afresh { None } else { near.kept(endpoint, begun) };
     let stale = kept.is_some();
     let mut talk = match kept {

@@ -54,7 +54,7 @@ impl<'a> Lease<'a> {
             trailers: Vec::new(),
             freed: Instant::now(),
         };
-        lease.release_if_done();
+        lease.release_if_done(lease.freed);
         lease
     }
 
@@ -82,7 +82,7 @@ impl<'a> Lease<'a> {
             match talk.poll_body(cx, &mut self.desk.floor.scratch.borrow()) {
                 Poll::Pending => self.timer.poll_late(cx, late).map(|()| Err(Lost::Late)),
                 Poll::Ready(Ok(came)) => {
-                    self.release_if_done();
+                    self.release_if_done(Instant::now());
                     Poll::Ready(Ok(came))
                 }
                 lost => lost,
@@ -90,10 +90,10 @@ impl<'a> Lease<'a> {
         })
     }
 
-    fn release_if_done(&mut self) {
+    fn release_if_done(&mut self, now: Instant) {
         if let Some((slot, talk)) = self.held.take_if(|(_, talk)| talk.is_done()) {
             self.trailers = talk.trailers().to_vec();
-            self.freed = Instant::now();
+            self.freed = now;
             if talk.babbles() {
                 add(&self.desk.tally.babbling);
                 tracing::warn!(endpoint = %slot.endpoint().addr(), "a replica said more than it was asked for");
@@ -101,7 +101,7 @@ impl<'a> Lease<'a> {
             if let Some(link) = talk.into_kept() {
                 self.desk.shelves.put(slot.endpoint(), link, self.freed, &self.keeping);
             }
-            slot.settle(Outcome::Served);
+            slot.served(now);
         }
     }
 

@@ -132,11 +132,12 @@ impl<C: Client> Exchange<'_, C> {
             && self.house.edge.is_repeatable(cluster, self.asked.head, self.asked.path);
         let (mut left, mut afresh) = (way.retries, false);
         let mut slot = self.slot(way, ticket).await?;
+        let mut begun = slot.since();
         loop {
             let at = slot.endpoint().clone();
             self.story.was_at(&at);
             let near = Near { desk: self.desk, timer: &mut *self.timer, way };
-            let failure = match ask(self.client, request, &at, afresh, answer, &bounds, near).await {
+            let failure = match ask(self.client, request, (&at, begun), afresh, answer, &bounds, near).await {
                 Ok(Came::Answered(answered)) => return Ok((slot, answered)),
                 Ok(Came::Unwanted(talk, until)) => {
                     part(slot, talk.into_link(), self.desk.floor.scratch.clone(), until);
@@ -148,11 +149,12 @@ impl<C: Client> Exchange<'_, C> {
             let next = verdict(failure, repeatable, left);
             left = left.saturating_sub(1);
             match next {
-                Verdict::Afresh => afresh = true,
+                Verdict::Afresh => (afresh, begun) = (true, Instant::now()),
                 Verdict::Elsewhere => {
                     self.story.is_free(Instant::now());
                     slot.redispatch(outcome(failure), ticket);
                     slot = self.slot(way, ticket).await.map_err(|trouble| instead(trouble, failure))?;
+                    begun = slot.since();
                 }
                 Verdict::GiveUp(fault) => {
                     slot.settle(outcome(failure));
@@ -165,17 +167,17 @@ impl<C: Client> Exchange<'_, C> {
 
     /// A slot, at once or when it is this request's turn; a client that leaves gives up its place.
     async fn slot(&mut self, way: &Way, ticket: &Ticket) -> Result<Slot, Trouble> {
-        let asked = Instant::now();
         match way.cluster.try_slot(ticket) {
             Some(slot) => {
-                self.story.has_slot(asked, asked);
+                self.story.has_slot(slot.since(), slot.since());
                 Ok(slot)
             }
-            None => Box::pin(self.queue(way, ticket, asked)).await,
+            None => Box::pin(self.queue(way, ticket)).await,
         }
     }
 
-    async fn queue(&mut self, way: &Way, ticket: &Ticket, asked: Instant) -> Result<Slot, Trouble> {
+    async fn queue(&mut self, way: &Way, ticket: &Ticket) -> Result<Slot, Trouble> {
+        let asked = Instant::now();
         let slot = tokio::select! {
             biased;
             slot = way.cluster.slot(ticket) => slot,

@@ -183,12 +183,14 @@ impl Http1 {
                 }
             }
         }
-        if self.head.is_none() {
-            self.head = Some(self.desk().head());
-            self.due = Instant::now() + house.config.timeouts.header;
-        }
-        let head = self.head.as_mut().expect("put there above");
+        let begins = self.head.is_none();
+        let head = self.head.get_or_insert_with(|| self.line.visit.desk.head());
         match head.feed(bytes, &house.head) {
+            // Nearly always a head is whole at once: then no clock is read.
+            Ok(None) if begins => {
+                self.due = Instant::now() + house.config.timeouts.header;
+                None
+            }
             Ok(None) => None,
             Ok(Some(used)) => {
                 self.line.link.inbox.keep(&bytes[used..]);
@@ -211,7 +213,9 @@ impl Http1 {
         let Some(head) = self.head.take() else { return After::GoesOn };
         self.line.requests += 1;
         let visit = self.line.visit.clone();
-        let mut turn = Turn::new(&mut self.line, &self.seat, &head);
+        let house = visit.desk.house();
+        let idle = house.config.timeouts.idle;
+        let mut turn = Turn::new(&mut self.line, &self.seat, &head, house);
         let served = {
             let mut serving = pin!(exchange::serve(&mut turn, &head, &visit, &mut self.timer));
             // Not `until_terminated`, which would hold the whole of it a second time.
@@ -228,7 +232,7 @@ impl Http1 {
             Some(Served::Gone) => After::Closed(Ending::Aborted),
             Some(Served::Upgraded(tunnel)) => After::Upgraded(tunnel),
             Some(Served::Answered) if outcome.goes_on => {
-                self.due = Instant::now() + self.desk().house().config.timeouts.idle;
+                self.due = Instant::now() + idle;
                 After::GoesOn
             }
             Some(Served::Answered) => After::Closed(self.close(outcome.unread).await),

@@ -39,11 +39,11 @@ pub(super) fn framing(size: Size, first: usize, last: bool, old: bool) -> Framin
     }
 }
 
-/// Writes the whole head.
-pub(super) fn write(out: &mut Vec<u8>, head: &AnswerHead<'_>, date: &[u8], manner: Manner) {
+/// Writes the whole head; `date` where it has none of its own.
+pub(super) fn write(out: &mut Vec<u8>, head: &AnswerHead<'_>, date: Option<&[u8]>, manner: Manner) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_status(out, head.status);
-    if !head.dated {
+    if let Some(date) = date {
         out.extend_from_slice(b"date: ");
         out.extend_from_slice(date);
         out.extend_from_slice(b"\r\n");
@@ -93,7 +93,7 @@ mod tests {
     fn check(status: u16, size: Size, last: bool, keep: bool, old: bool, text: &str) {
         let head = AnswerHead { status, fields: b"x: y\r\n", dated: false, size };
         let (mut out, framing) = (Vec::new(), framing(size, 5, last, old));
-        write(&mut out, &head, b"now", Manner { framing, keep, old });
+        write(&mut out, &head, Some(b"now"), Manner { framing, keep, old });
         assert_eq!(String::from_utf8(out).unwrap(), text.replace('\n', "\r\n"));
     }
 

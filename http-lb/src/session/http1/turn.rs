@@ -83,8 +83,7 @@ pub(super) struct Outcome {
 
 impl<'a> Turn<'a> {
     /// The request whose head this is.
-    pub(super) fn new(line: &'a mut Line, seat: &'a Seat, head: &RequestHead) -> Self {
-        let house = line.visit.desk.house();
+    pub(super) fn new(line: &'a mut Line, seat: &'a Seat, head: &RequestHead, house: Rc<Present>) -> Self {
         let goes_on = head.keep_alive() && line.requests < house.config.limits.requests_per_connection;
         Self {
             rest: head.framing().into(),
@@ -329,7 +328,13 @@ impl Client for Turn<'_> {
         let mut draft = desk.draft.borrow_mut();
         draft.clear();
         let keep = self.goes_on || head.status == 101;
-        say::write(&mut draft, head, &desk.date(), Manner { framing, keep, old: self.old });
+        let date = (!head.dated).then(|| desk.date());
+        say::write(
+            &mut draft,
+            head,
+            date.as_ref().map(|date| &date[..]),
+            Manner { framing, keep, old: self.old },
+        );
         self.stage = if last { Stage::Said } else { Stage::Body(framing) };
         match framing {
             _ if self.head_only => self.say(&draft, &[]),
