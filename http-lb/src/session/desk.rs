@@ -13,8 +13,8 @@ use super::house::House;
 use crate::access_log::Book;
 use crate::metrics::{Metrics, Tally};
 use crate::server::{Shelves, pingora};
-use crate::wire::RequestHead;
 use crate::wire::date;
+use crate::wire::{RequestHead, ResponseHead};
 
 /// Heads kept for the next requests of a worker: as many as are usually being answered at the same time.
 const HEADS: usize = 64;
@@ -35,11 +35,10 @@ pub struct Desk {
     pub book: Rc<Book>,
     houses: Arc<ArcSwap<House>>,
     present: RefCell<Rc<Present>>,
-    #[expect(
-        clippy::vec_box,
-        reason = "a session holds a pointer while it reads, and no head while it is idle"
-    )]
-    heads: RefCell<Vec<Box<RequestHead>>>,
+    /// Heads of requests.
+    pub(super) heads: Rack<RequestHead>,
+    /// Heads of answers.
+    pub(super) answers: Rack<ResponseHead>,
     /// Where heads are written before they are sent.
     pub(super) draft: RefCell<Vec<u8>>,
     today: Cell<(u64, date::Text)>,
@@ -57,6 +56,25 @@ impl Deref for Present {
     }
 }
 
+/// Heads that are empty and have kept their room, so that few requests need to make one.
+#[derive(Default)]
+pub(super) struct Rack<H>(RefCell<Vec<Box<H>>>);
+
+impl<H: Default> Rack<H> {
+    /// An empty head.
+    pub(super) fn lend(&self) -> Box<H> {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes back a head that was cleared.
+    pub(super) fn take_back(&self, head: Box<H>) {
+        let mut heads = self.0.borrow_mut();
+        if heads.len() < HEADS {
+            heads.push(head);
+        }
+    }
+}
+
 impl Desk {
     /// The desk of a worker.
     pub fn new(floor: Rc<Floor>, houses: Arc<ArcSwap<House>>, metrics: Metrics, book: Rc<Book>) -> Self {
@@ -69,7 +87,8 @@ impl Desk {
             book,
             present: RefCell::new(Rc::new(Present(houses.load_full()))),
             houses,
-            heads: RefCell::default(),
+            heads: Rack::default(),
+            answers: Rack::default(),
             draft: RefCell::default(),
             today: Cell::new((0, date::format(0))),
         }
@@ -83,20 +102,6 @@ impl Desk {
             *present = Rc::new(Present(Arc::clone(&now)));
         }
         present.clone()
-    }
-
-    /// An empty head for a request.
-    pub(super) fn head(&self) -> Box<RequestHead> {
-        self.heads.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Takes a head back.
-    pub(super) fn take_back(&self, mut head: Box<RequestHead>) {
-        let mut heads = self.heads.borrow_mut();
-        if heads.len() < HEADS {
-            head.clear();
-            heads.push(head);
-        }
     }
 
     /// The time since 1970.

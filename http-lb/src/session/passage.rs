@@ -48,9 +48,14 @@ impl<C: Client> Exchange<'_, C> {
         self.write_head(&mut head, route, cluster, way, &payload);
         let request = Request { head: &head, payload, method: self.asked.head.method() };
         let mut ticket = self.ticket(route, cluster, way);
-        let mut answer = ResponseHead::new();
-        let (slot, answered) = self.ask(way, route, cluster, &mut ticket, &request, &mut answer).await?;
-        self.respond(way, route, slot, &answer, answered).await
+        let mut answer = self.desk.answers.lend();
+        let served = match self.ask(way, route, cluster, &mut ticket, &request, &mut answer).await {
+            Ok((slot, answered)) => self.respond(way, route, slot, &answer, answered).await,
+            Err(trouble) => Err(trouble),
+        };
+        answer.clear();
+        self.desk.answers.take_back(answer);
+        served
     }
 
     /// Reads the body whole, before a replica is bothered with it.

@@ -184,7 +184,7 @@ impl Http1 {
             }
         }
         let begins = self.head.is_none();
-        let head = self.head.get_or_insert_with(|| self.line.visit.desk.head());
+        let head = self.head.get_or_insert_with(|| self.line.visit.desk.heads.lend());
         match head.feed(bytes, &house.head) {
             // Nearly always a head is whole at once: then no clock is read.
             Ok(None) if begins => {
@@ -210,7 +210,7 @@ impl Http1 {
 
     /// Answers the request whose head is there.
     async fn answer(&mut self) -> After {
-        let Some(head) = self.head.take() else { return After::GoesOn };
+        let Some(mut head) = self.head.take() else { return After::GoesOn };
         self.line.requests += 1;
         let visit = self.line.visit.clone();
         let house = visit.desk.house();
@@ -226,7 +226,8 @@ impl Http1 {
             .await
         };
         let outcome = turn.outcome();
-        self.desk().take_back(head);
+        head.clear();
+        self.desk().heads.take_back(head);
         match served {
             None => After::Closed(Ending::Terminated),
             Some(Served::Gone) => After::Closed(Ending::Aborted),
