@@ -354,7 +354,7 @@ pub struct Keepalive {
 
 impl Default for Keepalive {
     fn default() -> Self {
-        Self { max_idle: 64, idle_timeout: Duration::from_millis(1500) }
+        Self { max_idle: 1024, idle_timeout: Duration::from_millis(1500) }
     }
 }
 
