@@ -92,8 +92,8 @@ pub(super) enum Came {
     Unwanted(Talk, Instant),
 }
 
-/// Asks an endpoint, as of `begun`, on a kept connection unless `afresh`. Interim answers go to the client at once. What came of the body
-/// lies in the scratch until the next await.
+/// Asks an endpoint, as of `begun`, on a kept connection unless `afresh`. Interim answers go to the client at once. What
+/// came of the body lies in the scratch until the next await.
 pub(super) async fn ask<C: Client>(
     client: &mut C,
     request: &Request<'_>,
@@ -107,76 +107,110 @@ pub(super) async fn ask<C: Client>(
     let mut speech = Speech::new(request);
     let kept = if afresh { None } else { near.kept(endpoint, begun) };
     let stale = kept.is_some();
-    let mut talk = match kept {
+    let talk = match kept {
         Some(link) => Talk::new(link),
         None => Talk::new(near.open(endpoint, &mut speech, bounds.connect).await?),
     };
     let Near { desk, timer, .. } = near;
-    let (mut late, mut turns, mut informed) = (begun + bounds.response, 0, 0);
+    let (method, late) = (request.method, begun + bounds.response);
+    let mut attempt = Attempt { client, speech, talk, answer, method, bounds, desk, timer, late };
+    let (mut turns, mut informed) = (0, 0);
     loop {
         turns += 1;
-        let heard = poll_fn(|cx| {
-            let spoke = speech.poll(&mut talk, cx);
-            let mut scratch = desk.floor.scratch.borrow();
-            let heard = talk.poll_head(cx, &mut scratch, answer, &bounds.head, request.method);
-            drop(scratch);
-            match (heard, spoke) {
-                (Poll::Ready(heard), _) => Poll::Ready(Event::Heard(heard)),
-                (Poll::Pending, Some(word)) => Poll::Ready(Event::Spoke(word)),
-                (Poll::Pending, None) if client.poll_gone(cx).is_ready() => Poll::Ready(Event::Left),
-                (Poll::Pending, None) => timer.poll_late(cx, late).map(|()| Event::Late),
-            }
-        });
-        let event = match heard.await {
-            // It may answer, or hang up, while the client takes its time.
-            Event::Spoke(Word::NeedsMore) => tokio::select! {
-                biased;
-                heard = poll_fn(|cx| {
-                    let mut scratch = desk.floor.scratch.borrow();
-                    talk.poll_head(cx, &mut scratch, answer, &bounds.head, request.method)
-                }) => Event::Heard(heard),
-                piece = client.body() => Event::Piece(piece),
-            },
-            event => event,
-        };
-        match event {
-            Event::Heard(Ok(data)) if !answer.is_interim() => {
-                match speech.is_said() {
-                    true => {}
-                    false if answer.status() == 101 => return Err(Failure::Broken),
-                    false => talk.spend(),
-                }
-                return Ok(Came::Answered(Answered { talk, data }));
-            }
+        match attempt.next().await {
+            Event::Heard(Ok(data)) if !attempt.answer.is_interim() => return attempt.answered(data),
+            Event::Heard(Ok(_)) if informed == INFORMED => return Err(Failure::Broken),
             Event::Heard(Ok(_)) => {
                 informed += 1;
-                if informed > INFORMED {
-                    return Err(Failure::Broken);
-                }
-                inform(client, answer);
+                inform(attempt.client, attempt.answer);
             }
-            Event::Heard(Err(lost)) => return Err(failure(&lost, stale, answer, &speech)),
-            Event::Piece(Err(BodyFault::Gone)) | Event::Left => return Ok(Came::Unwanted(talk, late)),
+            Event::Heard(Err(lost)) => return Err(failure(&lost, stale, attempt.answer, &attempt.speech)),
+            Event::Piece(Err(BodyFault::Gone)) | Event::Left => {
+                return Ok(Came::Unwanted(attempt.talk, attempt.late));
+            }
             Event::Piece(piece) => {
-                speech.add(piece.map_err(Failure::Body)?)?;
-                late = Instant::now() + bounds.response;
+                attempt.speech.add(piece.map_err(Failure::Body)?)?;
+                attempt.late = Instant::now() + bounds.response;
             }
-            Event::Spoke(Word::NeedsMore) => {}
             // Nearly always the first turn says all: then no clock is read.
-            Event::Spoke(Word::Done) if turns == 1 && stale => {}
-            Event::Spoke(Word::Done) => late = Instant::now() + bounds.response,
+            Event::Said if turns == 1 && stale => {}
+            Event::Said => attempt.late = Instant::now() + bounds.response,
             Event::Late => return Err(Failure::Late),
         }
     }
 }
 
+/// An attempt whose connection stands.
+struct Attempt<'a, C> {
+    client: &'a mut C,
+    speech: Speech<'a>,
+    talk: Talk,
+    answer: &'a mut ResponseHead,
+    method: Method,
+    bounds: &'a Bounds,
+    desk: &'a Desk,
+    timer: &'a mut Watchdog,
+    /// Until when the answer's head must have come.
+    late: Instant,
+}
+
 /// What happens while a request is on its way.
 enum Event {
+    /// A head has come, or will not.
     Heard(Result<Range<usize>, Lost>),
-    Spoke(Word),
+    /// The request is said to its last byte.
+    Said,
+    /// The client has sent more of its body.
     Piece(Result<Option<Bytes>, BodyFault>),
+    /// The client has left.
     Left,
+    /// The replica took too long.
     Late,
+}
+
+impl<C: Client> Attempt<'_, C> {
+    /// Speaks and listens until something happens.
+    async fn next(&mut self) -> Event {
+        let Self { client, speech, talk, answer, method, bounds, desk, timer, late } = self;
+        let event = poll_fn(|cx| {
+            let spoke = speech.poll(talk, cx);
+            let heard = talk.poll_head(cx, &mut desk.floor.scratch.borrow(), answer, &bounds.head, *method);
+            match (heard, spoke) {
+                (Poll::Ready(heard), _) => Poll::Ready(Some(Event::Heard(heard))),
+                (Poll::Pending, Some(Word::NeedsMore)) => Poll::Ready(None),
+                (Poll::Pending, Some(Word::Done)) => Poll::Ready(Some(Event::Said)),
+                (Poll::Pending, None) if client.poll_gone(cx).is_ready() => Poll::Ready(Some(Event::Left)),
+                (Poll::Pending, None) => timer.poll_late(cx, *late).map(|()| Some(Event::Late)),
+            }
+        });
+        match event.await {
+            Some(event) => event,
+            None => self.next_piece().await,
+        }
+    }
+
+    /// The client's next piece. The replica may answer, or hang up, while the client takes its time.
+    async fn next_piece(&mut self) -> Event {
+        let Self { client, talk, answer, method, bounds, desk, .. } = self;
+        let head =
+            poll_fn(|cx| talk.poll_head(cx, &mut desk.floor.scratch.borrow(), answer, &bounds.head, *method));
+        tokio::select! {
+            biased;
+            heard = head => Event::Heard(heard),
+            piece = client.body() => Event::Piece(piece),
+        }
+    }
+
+    /// An answer that comes before the request was said whole is the last on its connection.
+    fn answered(mut self, data: Range<usize>) -> Result<Came, Failure> {
+        if !self.speech.is_said() {
+            if self.answer.status() == 101 {
+                return Err(Failure::Broken);
+            }
+            self.talk.spend();
+        }
+        Ok(Came::Answered(Answered { talk: self.talk, data }))
+    }
 }
 
 impl Near<'_> {
