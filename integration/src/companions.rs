@@ -4,7 +4,7 @@ use crate::{
     Context, Error, Result,
     process::Process,
     python,
-    redis::Account,
+    redis::{Account, UNKNOWN_OUTCOME},
     wait::{eventually, tail},
 };
 use rustix::process::Signal;
@@ -67,7 +67,9 @@ pub struct Tasks {
     /// Errors of the producer.
     pub errors: Vec<String>,
     /// How often the worker lost its broker.
-    pub reconnects: usize,
+    pub cut_off: usize,
+    /// How often it left a connection that stood, as it heard that nobody knows whether its write has run.
+    pub gave_up: usize,
     /// Whether the worker still worked at the end.
     pub alive: bool,
     /// The slowest sending.
@@ -119,10 +121,13 @@ impl Celery {
         self.worker.stop(IDLE)?;
         let done = counts(&fs::read_to_string(self.dir.join("done")).unwrap_or_default());
         let log = fs::read_to_string(self.dir.join("worker.log")).unwrap_or_default();
+        let losses = losses(&log);
+        let gave_up = losses.iter().filter(|entry| entry.contains(UNKNOWN_OUTCOME)).count();
         Ok(Tasks {
             lost: sent.sent.iter().filter(|(number, _)| !done.contains_key(number)).map(moment).collect(),
             twice: done.values().filter(|count| **count > 1).count(),
-            reconnects: log.lines().filter(|line| RECONNECTS.iter().any(|word| line.contains(word))).count(),
+            cut_off: losses.len() - gave_up,
+            gave_up,
             sent: sent.sent.len(),
             errors: sent.errors,
             slowest_ms: sent.slowest_ms,
@@ -145,6 +150,11 @@ impl Celery {
     fn did(&self, number: u64) -> bool {
         counts(&fs::read_to_string(self.dir.join("done")).unwrap_or_default()).contains_key(&number)
     }
+}
+
+/// The entries of a worker's log that tell of a lost broker, each with the traceback that says why.
+fn losses(log: &str) -> Vec<&str> {
+    log.split("\n[").filter(|entry| RECONNECTS.iter().any(|word| entry.contains(word))).collect()
 }
 
 /// A Django cache in use.
@@ -239,6 +249,16 @@ mod tests {
     #[test]
     fn what_was_done_twice_is_seen() {
         assert_eq!(counts("1\n2\n1\n"), BTreeMap::from([(1, 2), (2, 1)]));
+    }
+
+    #[test]
+    fn a_worker_that_gives_up_is_told_from_one_that_was_cut_off() {
+        let log = "[1: INFO] ready\n[2: WARNING] consumer: Connection to broker lost.\nTraceback:\n  File\n\
+                   BusyLoadingError: it may have run, or not\n[3: ERROR] consumer: Cannot connect to redis\n\
+                   [4: ERROR] ack: it may have run, or not";
+        let losses = losses(log);
+        assert_eq!(losses.len(), 2);
+        assert!(losses[0].contains(UNKNOWN_OUTCOME) && !losses[1].contains(UNKNOWN_OUTCOME));
     }
 
     #[test]

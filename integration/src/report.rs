@@ -76,6 +76,9 @@ pub struct Row {
     pub rss_kib: Spread,
     /// Failures.
     pub errors: Spread,
+    /// What each round gave, for ratios; reports hold the spreads.
+    #[serde(skip)]
+    pub rounds: Vec<Sample>,
 }
 
 impl Row {
@@ -92,6 +95,7 @@ impl Row {
             p99_us: spread(|s| s.p99_us),
             rss_kib: spread(|s| s.rss_kib),
             errors: spread(|s| s.errors),
+            rounds: samples.to_vec(),
         }
     }
 }

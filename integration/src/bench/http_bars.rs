@@ -1,14 +1,14 @@
 //! What the fourth issue demands of http-lb, held against what was measured. Kind: pure.
 
-use super::verdict::{Bound, Table, Verdict};
+use super::verdict::{Bound, Figure, Table, Verdict};
 use crate::front::{HAPROXY, NGINX};
-use crate::report::{Bench, Row, Spread};
+use crate::report::{Bench, Sample};
 use crate::router::HTTP;
 
 /// All demands whose cases and subjects were measured.
 pub(super) fn verdicts(bench: &Bench) -> Vec<Verdict> {
     let table = Table(bench);
-    let cpu = |row: &Row| row.cpu_us_per_op;
+    let cpu = |round: &Sample| round.cpu_us_per_op;
     let (at_most, both) = (Bound::AtMost, [NGINX, HAPROXY].as_slice());
     let found = [
         beside(&table, "CPU", cpu, "proxy-get-64", both, at_most(0.9)),
@@ -21,7 +21,7 @@ pub(super) fn verdicts(bench: &Bench) -> Vec<Verdict> {
         beside(
             &table,
             "p99 at 70 % of the slower's most",
-            |row| row.p99_us,
+            |round| round.p99_us,
             "proxy-get-64-fixed",
             both,
             at_most(1.1),
@@ -36,7 +36,7 @@ pub(super) fn verdicts(bench: &Bench) -> Vec<Verdict> {
 fn beside(
     table: &Table<'_>,
     word: &str,
-    figure: fn(&Row) -> Spread,
+    figure: Figure,
     case: &str,
     rivals: &[&str],
     bound: Bound,
@@ -54,14 +54,14 @@ fn per_connection(table: &Table<'_>, tls: &str, bound: Bound) -> Option<Verdict>
 
 /// What 5000 idle connections added to its memory, for each of them.
 fn grown(table: &Table<'_>, tls: &str, subject: &str) -> Option<f64> {
-    let resident = |count: usize| table.median(|row| row.rss_kib, &format!("idle-{tls}{count}"), subject);
+    let resident = |count: usize| table.median(|round| round.rss_kib, &format!("idle-{tls}{count}"), subject);
     Some((resident(5000)? - resident(0)?) / 5000.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Sample;
+    use crate::report::Row;
 
     #[track_caller]
     fn check(rows: &[(&str, &str, Sample)], lines: &[&str]) {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::plan::{self, Menu, Plan};
+use super::verdict::{Bound, Table, Verdict};
 use super::{Options, pgbench, write_json};
 use crate::error::{Error, Result};
 use crate::peers::{self, Direct, Haproxy, Pgbouncer, Pgpool, PoolMode, Subject};
@@ -47,7 +48,7 @@ pub fn run(options: &Options) -> Result<()> {
     let rows = plan.measure(|subject, case| bed.cell(subject, case, window))?;
     let bench = Bench { suite: "pg".into(), machine: measure::machine(), rows };
     println!("{}\n{}", bench.machine, bench.table());
-    print_bars(&bench);
+    verdicts(&bench).iter().for_each(|verdict| println!("{verdict}"));
     write_json(options.json.as_deref(), &bench)?;
     bed.cluster.stop()
 }
@@ -133,21 +134,16 @@ impl Bed {
     }
 }
 
-/// The bars of the first issue, where their cases were measured.
-fn print_bars(bench: &Bench) {
-    for case in QUICK_CASES {
-        let cpu = |subject| bench.row(case, subject).map(|row| row.cpu_us_per_op.median);
-        if let (Some(ours), Some(theirs)) = (cpu("pg-router"), cpu("pgbouncer")) {
-            println!(
-                "{case}: CPU per operation, pg-router / pgbouncer = {:.2} (bar: at most 1.10)",
-                ours / theirs
-            );
-        }
-    }
-    let rate = |subject| bench.row("simple-64", subject).map(|row| row.ops_per_s.median);
-    if let (Some(ours), Some(theirs)) = (rate("pg-router"), rate("pgpool")) {
-        println!("simple-64: throughput, pg-router / pgpool = {:.2} (bar: at least 2.00)", ours / theirs);
-    }
+/// What the first issue demands, where its cases were measured.
+fn verdicts(bench: &Bench) -> Vec<Verdict> {
+    let table = Table(bench);
+    let cpu = |case: &&str| {
+        let figure = |round: &Sample| round.cpu_us_per_op;
+        table.ratio("CPU", figure, case, ["pg-router", "pgbouncer"], Bound::AtMost(1.1))
+    };
+    let rate = |round: &Sample| round.ops_per_s;
+    let rate = table.ratio("throughput", rate, "simple-64", ["pg-router", "pgpool"], Bound::AtLeast(2.0));
+    QUICK_CASES.iter().filter_map(cpu).chain(rate).collect()
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use super::plan::Case as _;
 use super::redis_cases::{Case, Kind, PASSTHROUGH, ROUTER};
 use super::verdict::{Bound, Table, Verdict};
-use crate::report::{Bench, Row};
+use crate::report::{Bench, Sample};
 
 /// All demands whose cases and subjects were measured.
 pub(super) fn verdicts(bench: &Bench) -> Vec<Verdict> {
     let table = Table(bench);
-    let all = |row: &Row| row.all_cpu_us_per_op;
-    let rate = |row: &Row| row.ops_per_s;
-    let (p50, p99) = (|row: &Row| row.p50_us, |row: &Row| row.p99_us);
+    let all = |round: &Sample| round.all_cpu_us_per_op;
+    let rate = |round: &Sample| round.ops_per_s;
+    let (p50, p99) = (|round: &Sample| round.p50_us, |round: &Sample| round.p99_us);
     let mut found = vec![
         table.ratio("CPU together", all, "get-50", [ROUTER, "haproxy"], Bound::AtMost(0.6)),
         table.ratio("CPU together, stretch", all, "get-50", [ROUTER, "haproxy"], Bound::AtMost(0.55)),
@@ -37,7 +37,7 @@ impl Table<'_> {
     /// A server that copies 10 MiB serves nobody meanwhile, whatever stands before it: what comes of that alone is told
     /// beside ours.
     fn beside_big(&self) -> Option<Verdict> {
-        let p99 = |case, subject| self.median(|row| row.p99_us, case, subject);
+        let p99 = |case, subject| self.median(|round| round.p99_us, case, subject);
         let times = |subject| Some(p99("get-50-beside-10m", subject)? / p99("get-50-alone", subject)?);
         let measured = times(ROUTER)?;
         let direct = times("direct").map_or_else(String::new, |direct| format!(" (direct {direct:.2})"));
@@ -46,7 +46,7 @@ impl Table<'_> {
     }
 
     fn per_connection(&self) -> Option<Verdict> {
-        let resident = |case| self.median(|row| row.rss_kib, case, ROUTER);
+        let resident = |case| self.median(|round| round.rss_kib, case, ROUTER);
         let measured = (resident("idle-5000")? - resident("idle-0")?) / 5000.0;
         let what = format!("{ROUTER}: KiB per idle connection");
         Some(Verdict { what, measured, bound: Bound::AtMost(4.0) })
@@ -55,7 +55,7 @@ impl Table<'_> {
     /// "Within 1.1 times HAProxy in all": what it costs itself, in each case.
     fn passthrough(&self) -> impl Iterator<Item = Option<Verdict>> {
         let full = Case::all().into_iter().filter(|case| case.kind == Kind::Full);
-        let own = |row: &Row| row.cpu_us_per_op;
+        let own = |round: &Sample| round.cpu_us_per_op;
         full.map(move |case| {
             self.ratio("CPU", own, &case.name(), [PASSTHROUGH, "haproxy"], Bound::AtMost(1.1))
         })
@@ -65,7 +65,7 @@ impl Table<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Sample;
+    use crate::report::Row;
 
     fn bench(rows: &[(&str, &str, Sample)]) -> Bench {
         let rows = rows.iter().map(|(case, subject, sample)| Row::of(case, subject, &[*sample])).collect();

@@ -68,7 +68,7 @@ fn play(run: &Run) -> Result<Figures> {
     add(&mut figures, "celery_lost_in_peace", lost_in_peace(&tasks, &crashes));
     add(&mut figures, "celery_twice", tasks.twice);
     add(&mut figures, "celery_errors", tasks.errors.len());
-    add(&mut figures, "celery_reconnects", tasks.reconnects);
+    add(&mut figures, "celery_reconnects", tasks.cut_off + tasks.gave_up);
     add(&mut figures, "celery_dead", usize::from(!tasks.alive));
     add(&mut figures, "slowest_send_ms", tasks.slowest_ms as usize);
     add(&mut figures, "seconds", begun.elapsed().as_secs() as usize);

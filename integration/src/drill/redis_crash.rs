@@ -18,7 +18,9 @@ pub(super) const SCRIPT: Script = Script {
     play,
     remark: "kill -9 of the master; Sentinel (down-after 1 s) promotes. Replication is asynchronous and nobody asks for \
              WAIT: what the master acknowledged in its last milliseconds may be lost with it, whoever stands in front. \
-             At most one unknown outcome per connection is the truth: it was in flight at the crash.",
+             At most one unknown outcome per connection is the truth: it was in flight at the crash. celery_gave_up: the \
+             worker heard that of its own write and left its connection, which stood; the task that it had taken and not \
+             noted yet (kombu pops it, and notes it in a second command) is then lost.",
 };
 
 fn play(run: &Run) -> Result<Figures> {

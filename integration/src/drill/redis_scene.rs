@@ -18,12 +18,12 @@ use crate::load::redis::{RedisLoad, ids_on};
 use crate::peers::{HaproxyRedis, Subject};
 use crate::process::Spec;
 use crate::progress::say;
-use crate::redis::{Cluster, ClusterOptions, MASTER, Role};
+use crate::redis::{Cluster, ClusterOptions, MASTER, Role, UNKNOWN_OUTCOME};
 use crate::report::Figures;
 use crate::router::{self, RedisRouterOptions, Router};
 
 /// The figures that every drill of Redis reports, in the order in which they are read.
-pub(super) const ORDER: [&str; 16] = [
+pub(super) const ORDER: [&str; 17] = [
     FAILED_COMMANDS,
     "unknown_outcome",
     "lost_acked_writes",
@@ -38,6 +38,7 @@ pub(super) const ORDER: [&str; 16] = [
     "celery_lost",
     "celery_twice",
     "celery_dead",
+    "celery_gave_up",
     "held",
     "replayed",
 ];
@@ -204,21 +205,19 @@ fn tell_losses(facts: &Facts) {
 /// What the applications noticed counts as what the load's clients noticed.
 fn add_memories(figures: &mut Figures, (tasks, pages): &Memories) {
     let errors = || tasks.errors.iter().chain(&pages.errors);
-    let unknown = errors().filter(|text| text.contains(UNKNOWN)).count();
+    let unknown = errors().filter(|text| text.contains(UNKNOWN_OUTCOME)).count();
     errors().take(5).for_each(|text| say(format_args!("  an application: {text}")));
     add(figures, FAILED_COMMANDS, errors().count() - unknown);
     add(figures, "unknown_outcome", unknown);
     add(figures, "wrong_answers", pages.wrong.len());
-    add(figures, "disconnected_clients", tasks.reconnects.min(1));
+    add(figures, "disconnected_clients", tasks.cut_off.min(1));
+    add(figures, "celery_gave_up", tasks.gave_up);
     add(figures, "celery_tasks", tasks.sent);
     add(figures, "celery_lost", tasks.lost.len());
     add(figures, "celery_twice", tasks.twice);
     add(figures, "celery_dead", usize::from(!tasks.alive));
     add(figures, "django_turns", pages.turns as usize);
 }
-
-/// How redis-py quotes the router's answer to a command that may or may not have run.
-const UNKNOWN: &str = "it may have run, or not";
 
 pub(super) fn add(figures: &mut Figures, name: &str, count: usize) {
     *figures.entry(name.into()).or_default() += count as f64;

@@ -17,3 +17,6 @@ pub use connection::Connection;
 pub use node::{Node, Role};
 pub use resp::{Resp, Value};
 pub use sentinel::{MASTER, Sentinel, View};
+
+/// How redis-router ends its answer to a write of which nobody knows whether it has run.
+pub const UNKNOWN_OUTCOME: &str = "it may have run, or not";

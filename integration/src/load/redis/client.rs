@@ -8,15 +8,12 @@ use super::RedisLoad;
 use super::ledger::Proof;
 use crate::load::Shared;
 use crate::load::tally::{ClientLog, Failure, Outcome, Write};
-use crate::redis::{Connection, Resp, Value, resp};
+use crate::redis::{Connection, Resp, UNKNOWN_OUTCOME, Value, resp};
 
 const PAUSE_BETWEEN_LOGINS: Duration = Duration::from_millis(20);
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer that takes longer than this counts as none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
-
-/// How the router ends its answer to a command that may or may not have run.
-const UNKNOWN: &str = "it may have run, or not";
 
 /// One client of the load.
 pub(super) struct Client {
@@ -110,7 +107,7 @@ impl Client {
     ) -> Outcome {
         let outcome = match &reply.value {
             None => Outcome::Unknown,
-            Some(Value::Error(text)) if text.ends_with(UNKNOWN) => Outcome::Unknown,
+            Some(Value::Error(text)) if text.ends_with(UNKNOWN_OUTCOME) => Outcome::Unknown,
             Some(Value::Error(text)) => Outcome::Failed(text.clone()),
             Some(value) if good(value) => Outcome::Acked(None),
             Some(value) => {
