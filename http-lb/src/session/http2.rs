@@ -26,7 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 use proxy_core::net::Stream;
 use proxy_core::tasks::spawn_session;
 use proxy_core::worker::{Floor, Pulse, Seat};
@@ -65,6 +65,8 @@ pub struct Terms {
     pub requests: u64,
     /// A request's head.
     pub head: HeadLimits,
+    /// The field that tells the id of a request.
+    pub id_field: HeaderName,
     /// How long the preface may take.
     pub preface: Duration,
     /// How long nothing may be asked.
@@ -81,6 +83,7 @@ impl Terms {
     /// Those of a configuration.
     pub fn new(config: &config::Config, head: HeadLimits, tempo: Tempo) -> Self {
         let bytes = |size: proxy_core::config::Size| u32::try_from(size.bytes()).unwrap_or(u32::MAX >> 1);
+        let id_field = HeaderName::from_bytes(config.client.request_id.as_bytes());
         Self {
             streams: config.http2.streams,
             stream_window: bytes(config.http2.stream_window),
@@ -88,6 +91,7 @@ impl Terms {
             resets: config.http2.resets,
             requests: config.limits.requests_per_connection,
             head,
+            id_field: id_field.unwrap_or(HeaderName::from_static("x-request-id")), // a config's is a token
             preface: config.timeouts.header,
             idle: config.timeouts.idle,
             body: config.timeouts.body,

@@ -11,9 +11,17 @@ use crate::wire::fields;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unsayable;
 
-/// The final answer; `date` is for one that has none.
-pub(super) fn response(head: &AnswerHead<'_>, date: &HeaderValue) -> Result<Response<()>, Unsayable> {
+/// The final answer; `date` is for one that has none. The field `fresh` has another value in every answer: it stays out of
+/// the HPACK table, where each would push out another, and be compared with all (RFC 7541 section 6.2.3).
+pub(super) fn response(
+    head: &AnswerHead<'_>,
+    date: &HeaderValue,
+    fresh: &HeaderName,
+) -> Result<Response<()>, Unsayable> {
     let mut map = map(head.fields)?;
+    if let Some(value) = map.get_mut(fresh) {
+        value.set_sensitive(true);
+    }
     if !head.dated {
         map.insert(DATE, date.clone());
     }
@@ -62,7 +70,8 @@ mod tests {
     #[track_caller]
     fn check(fields: &[u8], dated: bool, size: Size, expected: &[(&str, &str)]) {
         let date = HeaderValue::from_static("now");
-        let response = response(&AnswerHead { status: 200, fields, dated, size }, &date).unwrap();
+        let head = AnswerHead { status: 200, fields, dated, size };
+        let response = response(&head, &date, &HeaderName::from_static("x-request-id")).unwrap();
         let said = response.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
         let mut said = said.collect::<Vec<_>>();
         said.sort_unstable();
@@ -93,6 +102,14 @@ mod tests {
         let fields =
             b"connection: x\r\nkeep-alive: 5\r\nupgrade: h\r\ntransfer-encoding: chunked\r\nx: 1\r\n";
         check(fields, false, Size::Unknown, &[("date", "now"), ("x", "1")]);
+    }
+
+    #[test]
+    fn what_is_new_in_every_answer_stays_out_of_the_table() {
+        let head = AnswerHead { status: 200, fields: b"id: 1\r\nx: 1\r\n", dated: true, size: Size::Unknown };
+        let id = HeaderName::from_static("id");
+        let response = response(&head, &HeaderValue::from_static("now"), &id).unwrap();
+        assert!(response.headers()[&id].is_sensitive() && !response.headers()["x"].is_sensitive());
     }
 
     #[test]

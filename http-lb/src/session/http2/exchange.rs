@@ -230,7 +230,7 @@ impl Client for Exchange {
     }
 
     fn begin(&mut self, head: &AnswerHead<'_>, first: &[u8], last: bool) -> Result<(), Gone> {
-        let response = match answer::response(head, &super::shared::date()) {
+        let response = match answer::response(head, &super::shared::date(), &self.shared.terms.id_field) {
             Ok(response) => response,
             Err(Unsayable) => return self.give_up(Reason::INTERNAL_ERROR),
         };
