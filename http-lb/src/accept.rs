@@ -82,8 +82,8 @@ async fn speak_http2(desk: &Rc<Desk>, arrival: Arrival, stream: Stream, early: V
         let visit = visit.clone();
         async move {
             // What became of it is between the client and its stream: a connection outlives both.
-            let mut timer = client.take_timer();
-            exchange::serve(&mut client, &head, &visit, &mut timer).await;
+            let (mut timer, house) = (client.take_timer(), visit.desk.house());
+            exchange::serve(&mut client, &head, &visit, &house, &mut timer).await;
             client.keep_timer(timer);
         }
     };

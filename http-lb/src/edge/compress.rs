@@ -58,7 +58,7 @@ impl Terms {
         tls: bool,
     ) -> Coding {
         let wanted = !self.offered.is_empty() && (self.over_tls || !tls);
-        if !wanted || !self.is_fit(answer) || length.is_some_and(|length| length < self.min_size) {
+        if !wanted || length.is_some_and(|length| length < self.min_size) || !self.is_fit(answer) {
             return Coding::AsItIs;
         }
         // A HEAD has no body to compress, but would have had (RFC 9110 9.3.2): the same fields but the length.

@@ -73,21 +73,23 @@ impl From<Gone> for Trouble {
     }
 }
 
-/// Answers a request. Its codec has read its head; the answer is said by way of `client`.
+/// Answers a request by this configuration. Its codec has read its head; the answer is said by way of `client`. What became
+/// of it, and when that was clear.
 pub async fn serve<C: Client>(
     client: &mut C,
     head: &RequestHead,
     visit: &Visit,
+    house: &House,
     timer: &mut Watchdog,
-) -> Served {
-    let (begun, house) = (Instant::now(), visit.desk.house());
+) -> (Served, Instant) {
+    let begun = Instant::now();
     let edge = &*house.edge;
     let origin = edge.origin(head, &visit.arrival);
     let id = edge.id(head, &origin, fastrand::u128(..));
     let path = normalise(head.path());
     let asked = Asked { head, path: path.as_deref().unwrap_or(b"/"), origin: &origin, id: &id };
     let (desk, story) = (&*visit.desk, Story::new(begun));
-    let mut exchange = Exchange { client, asked, house: &house, desk, timer, story };
+    let mut exchange = Exchange { client, asked, house, desk, timer, story };
     let served = match (&path, head.method()) {
         (_, Method::Connect | Method::Trace) => exchange.refuse(Trouble::tell(405, "method"), None).await,
         (Err(_), _) => exchange.refuse(Trouble::tell(400, "path"), None).await,
@@ -95,8 +97,7 @@ pub async fn serve<C: Client>(
     };
     let (story, sent) = (exchange.story, exchange.client.sent());
     let class = house.classes.get(story.class.index()).map(String::as_str).unwrap_or_default();
-    story.tell(desk, &asked, class, sent);
-    served
+    (served, story.tell(desk, &asked, class, sent))
 }
 
 /// The page for a head that could not be read: nothing of what was sent is in it.

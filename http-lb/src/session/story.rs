@@ -79,8 +79,8 @@ impl Story {
         }
     }
 
-    /// Tells it.
-    pub(super) fn tell(mut self, desk: &Desk, asked: &Asked<'_>, class: &str, sent: u64) {
+    /// Tells it, as of now: that moment.
+    pub(super) fn tell(mut self, desk: &Desk, asked: &Asked<'_>, class: &str, sent: u64) -> Instant {
         let now = Instant::now();
         self.is_free(now);
         let took = now.saturating_duration_since(self.begun);
@@ -91,6 +91,7 @@ impl Story {
         if self.logged && desk.book.is_open() {
             self.note(desk, asked, class, sent, took);
         }
+        now
     }
 
     fn note(&self, desk: &Desk, asked: &Asked<'_>, class: &str, sent: u64, took: Duration) {

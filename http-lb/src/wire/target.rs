@@ -95,12 +95,22 @@ fn split_port(text: &[u8]) -> (&[u8], Port) {
     (host, port)
 }
 
+/// The bytes that a host's name may have.
+const NAME_BYTES: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
+
 fn is_host(host: &[u8]) -> bool {
     if let [b'[', address @ .., b']'] = host {
         let address = std::str::from_utf8(address);
         return address.is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
     }
-    let is_name_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_name_byte = |byte: &u8| NAME_BYTES[usize::from(*byte)];
     // `.` and `..` name nobody, and could be taken for a folder.
     (1..=255).contains(&host.len()) && host[0] != b'.' && host.iter().all(is_name_byte)
 }

@@ -26,7 +26,7 @@ use proxy_core::worker::{Pulse, Seat};
 use tokio::time::Instant;
 
 use super::client::{AnswerHead, Client, Size};
-use super::desk::Desk;
+use super::desk::{Desk, Present};
 use super::exchange::{self, Served, Tunnel};
 use super::visit::Visit;
 use super::watchdog::Watchdog;
@@ -46,11 +46,18 @@ pub struct Http1 {
     line: Line,
     seat: Seat,
     /// The request that is being read.
-    head: Option<Box<RequestHead>>,
+    coming: Option<Coming>,
     /// Watches over replicas at work for us. It stays here, as arming a timer anew costs more than reading a request.
     timer: Watchdog,
     /// Until when the connection may be idle, or the head of the next request must be there.
     due: Instant,
+}
+
+/// A request of which something has come.
+struct Coming {
+    head: Box<RequestHead>,
+    /// The configuration of that moment, which counts for all of it.
+    house: Rc<Present>,
 }
 
 /// The connection itself, which a request has for itself while it is answered.
@@ -98,7 +105,7 @@ impl Http1 {
     pub fn new(link: Link, seat: Seat, visit: Visit) -> Box<Self> {
         let due = Instant::now() + visit.desk.house().config.timeouts.idle;
         let line = Line { link, dog: Watchdog::default(), visit, requests: 0 };
-        Box::new(Self { line, seat, head: None, timer: Watchdog::default(), due })
+        Box::new(Self { line, seat, coming: None, timer: Watchdog::default(), due })
     }
 
     /// Serves it to its end.
@@ -125,7 +132,7 @@ impl Http1 {
 
     /// Nothing of a next request has come.
     fn is_idle(&self) -> bool {
-        self.line.link.inbox.is_empty() && self.head.as_ref().is_none_or(|head| head.is_idle())
+        self.line.link.inbox.is_empty() && self.coming.as_ref().is_none_or(|coming| coming.head.is_idle())
     }
 
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
@@ -173,8 +180,7 @@ impl Http1 {
 
     /// Reads on in the head; what is behind it stays in the inbox.
     fn read(&mut self, bytes: &[u8]) -> Option<Arrival> {
-        let house = self.desk().house();
-        if self.line.visit.may_be_http2 && self.line.requests == 0 && self.head.is_none() {
+        if self.line.visit.may_be_http2 && self.line.requests == 0 && self.coming.is_none() {
             match is_http2(bytes) {
                 Some(false) => {}
                 known => {
@@ -183,8 +189,9 @@ impl Http1 {
                 }
             }
         }
-        let begins = self.head.is_none();
-        let head = self.head.get_or_insert_with(|| self.line.visit.desk.heads.lend());
+        let (begins, desk) = (self.coming.is_none(), &self.line.visit.desk);
+        let begin = || Coming { head: desk.heads.lend(), house: desk.house() };
+        let Coming { head, house } = self.coming.get_or_insert_with(begin);
         match head.feed(bytes, &house.head) {
             // Nearly always a head is whole at once: then no clock is read.
             Ok(None) if begins => {
@@ -210,14 +217,12 @@ impl Http1 {
 
     /// Answers the request whose head is there.
     async fn answer(&mut self) -> After {
-        let Some(mut head) = self.head.take() else { return After::GoesOn };
+        let Some(Coming { mut head, house }) = self.coming.take() else { return After::GoesOn };
         self.line.requests += 1;
         let visit = self.line.visit.clone();
-        let house = visit.desk.house();
-        let idle = house.config.timeouts.idle;
-        let mut turn = Turn::new(&mut self.line, &self.seat, &head, house);
+        let mut turn = Turn::new(&mut self.line, &self.seat, &head, house.clone());
         let served = {
-            let mut serving = pin!(exchange::serve(&mut turn, &head, &visit, &mut self.timer));
+            let mut serving = pin!(exchange::serve(&mut turn, &head, &visit, &house, &mut self.timer));
             // Not `until_terminated`, which would hold the whole of it a second time.
             poll_fn(|cx| match self.seat.pulse(cx) {
                 Some(Pulse::Terminate) => Poll::Ready(None),
@@ -230,13 +235,13 @@ impl Http1 {
         self.desk().heads.take_back(head);
         match served {
             None => After::Closed(Ending::Terminated),
-            Some(Served::Gone) => After::Closed(Ending::Aborted),
-            Some(Served::Upgraded(tunnel)) => After::Upgraded(tunnel),
-            Some(Served::Answered) if outcome.goes_on => {
-                self.due = Instant::now() + idle;
+            Some((Served::Gone, _)) => After::Closed(Ending::Aborted),
+            Some((Served::Upgraded(tunnel), _)) => After::Upgraded(tunnel),
+            Some((Served::Answered, at)) if outcome.goes_on => {
+                self.due = at + house.config.timeouts.idle;
                 After::GoesOn
             }
-            Some(Served::Answered) => After::Closed(self.close(outcome.unread).await),
+            Some((Served::Answered, _)) => After::Closed(self.close(outcome.unread).await),
         }
     }
 

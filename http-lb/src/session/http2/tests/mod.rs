@@ -31,7 +31,7 @@ fn terms() -> Terms {
         resets: 20,
         requests: 1000,
         head: HeadLimits::default(),
-        id_field: http::HeaderName::from_static("x-request-id"),
+        id_field: HeaderName::from_static("x-request-id"),
         preface: Duration::from_secs(10),
         idle: Duration::from_secs(75),
         body: Duration::from_secs(900),
