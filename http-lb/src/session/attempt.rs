@@ -19,47 +19,14 @@ use super::client::{BodyFault, Client};
 use super::desk::Desk;
 use super::house::Way;
 use super::retry::Failure;
-use super::speech::{Speech, Word};
+use super::speech::{Request, Speech, Word};
 use super::watchdog::Watchdog;
-use crate::body::Spool;
 use crate::metrics::add;
 use crate::server::{Dialled, Lost, Talk, dial};
 use crate::wire::{HeadLimits, Method, ResponseHead};
 
 /// Interim answers that one request may have: they wait in our memory for a client that does not listen.
 const INFORMED: u32 = 32;
-
-/// A request as it is sent to a replica, however often.
-pub(super) struct Request<'a> {
-    /// Its head.
-    pub(super) head: &'a [u8],
-    /// Its body.
-    pub(super) payload: Payload<'a>,
-    /// Its method, which says whether the answer has a body.
-    pub(super) method: Method,
-}
-
-/// A request's body.
-#[derive(Clone, Copy)]
-pub(super) enum Payload<'a> {
-    /// There is none.
-    None,
-    /// Here, all of it.
-    Whole(&'a Spool),
-    /// With the client, who is asked for it on the way: once.
-    Streamed {
-        /// Its length, if that is known; chunks otherwise.
-        length: Option<u64>,
-        /// The longest that it may be.
-        most: u64,
-    },
-}
-
-impl Payload<'_> {
-    pub(super) fn is_streamed(&self) -> bool {
-        matches!(self, Self::Streamed { .. })
-    }
-}
 
 /// How long an attempt may take, and what the answer's head may be.
 #[derive(Clone, Copy)]

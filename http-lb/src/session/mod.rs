@@ -11,6 +11,7 @@ mod lease;
 pub mod pace;
 mod parting;
 mod passage;
+mod reply;
 mod respond;
 pub mod retry;
 mod send;

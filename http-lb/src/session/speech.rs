@@ -5,14 +5,46 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::attempt::{Payload, Request};
 use super::retry::Failure;
 use crate::body::Spool;
 use crate::server::Talk;
+use crate::wire::Method;
 use crate::wire::chunked::{LAST_CHUNK, put_chunk};
 
 /// Bytes of a long body that are read from where it is kept in one go.
 const PIECE: usize = 64 * 1024;
+
+/// A request as it is sent to a replica, however often.
+pub(super) struct Request<'a> {
+    /// Its head.
+    pub(super) head: &'a [u8],
+    /// Its body.
+    pub(super) payload: Payload<'a>,
+    /// Its method, which says whether the answer has a body.
+    pub(super) method: Method,
+}
+
+/// A request's body.
+#[derive(Clone, Copy)]
+pub(super) enum Payload<'a> {
+    /// There is none.
+    None,
+    /// Here, all of it.
+    Whole(&'a Spool),
+    /// With the client, who is asked for it on the way: once.
+    Streamed {
+        /// Its length, if that is known; chunks otherwise.
+        length: Option<u64>,
+        /// The longest that it may be.
+        most: u64,
+    },
+}
+
+impl Payload<'_> {
+    pub(super) fn is_streamed(&self) -> bool {
+        matches!(self, Self::Streamed { .. })
+    }
+}
 
 /// What is said to a replica, and how far we are. It goes on while we listen, as a replica may answer before it has heard
 /// all.

@@ -1,15 +1,14 @@
 //! One request of a connection as the engine sees it: its body, and how to answer. Kind: driver.
 
+mod sendfile;
+
 use std::fs::File;
 use std::future::poll_fn;
-use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use proxy_core::net::Stream;
 use proxy_core::worker::Seat;
-use tokio::io::Interest;
 use tokio::time::Instant;
 
 use super::say::{self, Framing, Manner};
@@ -21,14 +20,8 @@ use crate::session::pace::Pace;
 use crate::wire::chunked::{ChunkHead, put_chunk};
 use crate::wire::{Method, RequestHead, Version};
 
-/// Bytes of a file that one call hands to the kernel: it copies them before it comes back.
-const FILE_STRIDE: usize = 512 * 1024;
-
 /// Bytes of a body that are copied behind their head: that costs less than a writev of two pieces.
 const COPIED: usize = 8 * 1024;
-
-/// Bytes of a file that are read where the kernel can't send it by itself.
-const FILE_PIECE: usize = 64 * 1024;
 
 /// One request, and the connection that it came on.
 pub(super) struct Turn<'a> {
@@ -203,35 +196,6 @@ impl<'a> Turn<'a> {
         self.listening.pace.moved(piece.len());
         Ok(())
     }
-
-    async fn send_by_kernel(&mut self, file: &File, mut offset: u64, length: u64) -> Result<(), Gone> {
-        let end = offset + length;
-        self.flush().await?;
-        while offset < end {
-            let stride = FILE_STRIDE.min(usize::try_from(end - offset).unwrap_or(usize::MAX));
-            let sent =
-                self.listen(|line, cx| poll_sendfile(line.link.stream(), cx, file, &mut offset, stride));
-            match sent.await? {
-                0 => return Err(Gone), // it is shorter than it was
-                sent => {
-                    self.count(sent);
-                    self.listening.pace.moved(sent);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn send_by_copy(&mut self, file: &File, mut offset: u64, length: u64) -> Result<(), Gone> {
-        let end = offset + length;
-        while offset < end {
-            let mut piece = vec![0; FILE_PIECE.min(usize::try_from(end - offset).unwrap_or(usize::MAX))];
-            file.read_exact_at(&mut piece, offset).map_err(|_| Gone)?;
-            offset += piece.len() as u64;
-            self.write(piece.into()).await?;
-        }
-        Ok(())
-    }
 }
 
 fn portion(rest: &mut Measure, bytes: &[u8]) -> Result<(usize, Bytes), BodyFault> {
@@ -240,34 +204,6 @@ fn portion(rest: &mut Measure, bytes: &[u8]) -> Result<(usize, Bytes), BodyFault
         _ => BodyFault::Malformed(fault.what),
     })?;
     Ok((portion.used, Bytes::copy_from_slice(&bytes[portion.data])))
-}
-
-/// Hands a stretch of a file to the kernel, which moves `offset` on.
-fn poll_sendfile(
-    stream: &Stream,
-    cx: &mut Context<'_>,
-    file: &File,
-    offset: &mut u64,
-    stride: usize,
-) -> Poll<Result<usize, Gone>> {
-    loop {
-        match stream {
-            Stream::Tcp(tcp) => ready!(tcp.poll_write_ready(cx)),
-            Stream::Unix(unix) => ready!(unix.poll_write_ready(cx)),
-            Stream::Tls(_) => return Poll::Ready(Err(Gone)),
-        }
-        .map_err(|_| Gone)?;
-        let mut send = || Ok(rustix::fs::sendfile(stream, file, Some(offset), stride)?);
-        let sent = match stream {
-            Stream::Tcp(tcp) => tcp.try_io(Interest::WRITABLE, &mut send),
-            Stream::Unix(unix) => unix.try_io(Interest::WRITABLE, &mut send),
-            Stream::Tls(_) => return Poll::Ready(Err(Gone)),
-        };
-        match sent {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            sent => return Poll::Ready(sent.map_err(|_| Gone)),
-        }
-    }
 }
 
 impl Client for Turn<'_> {
