@@ -66,9 +66,9 @@ pub struct Tasks {
     pub twice: usize,
     /// Errors of the producer.
     pub errors: Vec<String>,
-    /// How often the worker lost its broker.
+    /// How often the worker lost its broker, or found none.
     pub cut_off: usize,
-    /// How often it left a connection that stood, as it heard that nobody knows whether its write has run.
+    /// How often it took for a loss the answer that nobody knows whether its write has run: it then leaves its connection.
     pub gave_up: usize,
     /// Whether the worker still worked at the end.
     pub alive: bool,
@@ -122,7 +122,7 @@ impl Celery {
         let done = counts(&fs::read_to_string(self.dir.join("done")).unwrap_or_default());
         let log = fs::read_to_string(self.dir.join("worker.log")).unwrap_or_default();
         let losses = losses(&log);
-        let gave_up = losses.iter().filter(|entry| entry.contains(UNKNOWN_OUTCOME)).count();
+        let gave_up = losses.iter().filter(|entry| entry.trim_end().ends_with(UNKNOWN_OUTCOME)).count();
         Ok(Tasks {
             lost: sent.sent.iter().filter(|(number, _)| !done.contains_key(number)).map(moment).collect(),
             twice: done.values().filter(|count| **count > 1).count(),

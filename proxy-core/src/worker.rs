@@ -122,16 +122,16 @@ fn before_wait() {
     }
 }
 
-/// Lets the sessions of this worker that can go on go first, once. Who is about to write to a peer that many sessions
-/// share (a replica, a server) waits for their turn by this: the worker then reads from all of its peers before it writes
-/// to any, so that the peer is woken once for many messages. Costs a poll; a lone session goes on at once.
+/// Lets the sessions of this worker that can go on go first, once. Who has read something, and is about to write because of
+/// it to a peer that many share (a replica), awaits this between the two: requests that came together then leave together,
+/// and the peer is woken once for several. A lone session goes on at once, for the price of a poll. What was spawned just
+/// now comes behind the others by itself.
 pub async fn after_others() {
     let mut asked = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut asked, true) {
             return Poll::Ready(());
         }
-        TURNS.set(TURNS.get().wrapping_sub(1)); // it goes on: one turn, not two
         cx.waker().wake_by_ref();
         Poll::Pending
     })

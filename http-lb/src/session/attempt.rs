@@ -12,7 +12,6 @@ use proxy_core::link::Link;
 use proxy_core::net::Addr;
 use proxy_core::tls::ClientTls;
 use proxy_core::upstream::Endpoint;
-use proxy_core::worker::after_others;
 use tokio::time::Instant;
 
 use super::client::{BodyFault, Client};
@@ -72,7 +71,6 @@ pub(super) async fn ask<C: Client>(
     mut near: Near<'_>,
 ) -> Result<Came, Failure> {
     answer.clear(); // an attempt before may have left half a head
-    after_others().await;
     let mut speech = Speech::new(request);
     let kept = if afresh { None } else { near.kept(endpoint, begun) };
     let stale = kept.is_some();

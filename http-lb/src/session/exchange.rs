@@ -74,7 +74,7 @@ impl From<Gone> for Trouble {
 }
 
 /// Answers a request by this configuration. Its codec has read its head; the answer is said by way of `client`. What became
-/// of it, and when that was clear.
+/// of it, and when it was over.
 pub async fn serve<C: Client>(
     client: &mut C,
     head: &RequestHead,

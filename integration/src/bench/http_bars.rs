@@ -32,7 +32,7 @@ pub(super) fn verdicts(bench: &Bench) -> Vec<Verdict> {
     found.into_iter().flatten().collect()
 }
 
-/// Ours beside the better of those whom we are compared with.
+/// Ours beside the better of those whom we are compared with: the one who makes us look worst.
 fn beside(
     table: &Table<'_>,
     word: &str,
@@ -41,20 +41,18 @@ fn beside(
     rivals: &[&str],
     bound: Bound,
 ) -> Option<Verdict> {
-    let theirs = rivals.iter().filter_map(|name| Some((*name, table.median(figure, case, name)?)));
-    let (better, _) = theirs.min_by(|a, b| a.1.total_cmp(&b.1))?;
-    table.ratio(word, figure, case, [HTTP, better], bound)
+    let verdicts = rivals.iter().filter_map(|rival| table.ratio(word, figure, case, [HTTP, rival], bound));
+    verdicts.max_by(|a, b| a.measured.median.total_cmp(&b.measured.median))
 }
 
 fn per_connection(table: &Table<'_>, tls: &str, bound: Bound) -> Option<Verdict> {
-    let measured = grown(table, tls, HTTP)?;
     let kind = if tls.is_empty() { "plain connection" } else { "TLS connection, bar: nginx's" };
-    Some(Verdict { what: format!("KiB per idle {kind}"), measured, bound })
+    Some(Verdict::on(format!("KiB per idle {kind}"), grown(table, tls, HTTP)?, bound))
 }
 
 /// What 5000 idle connections added to its memory, for each of them.
 fn grown(table: &Table<'_>, tls: &str, subject: &str) -> Option<f64> {
-    let resident = |count: usize| table.median(|round| round.rss_kib, &format!("idle-{tls}{count}"), subject);
+    let resident = |count: usize| table.median(|row| row.rss_kib, &format!("idle-{tls}{count}"), subject);
     Some((resident(5000)? - resident(0)?) / 5000.0)
 }
 

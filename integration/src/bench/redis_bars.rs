@@ -37,10 +37,13 @@ impl Table<'_> {
     /// A server that copies 10 MiB serves nobody meanwhile, whatever stands before it: what comes of that alone is told
     /// beside ours.
     fn beside_big(&self) -> Option<Verdict> {
-        let p99 = |case, subject| self.median(|round| round.p99_us, case, subject);
-        let times = |subject| Some(p99("get-50-beside-10m", subject)? / p99("get-50-alone", subject)?);
+        let times = |subject| {
+            let beside = ("get-50-beside-10m", subject);
+            self.ratios(|round| round.p99_us, beside, ("get-50-alone", subject))
+        };
         let measured = times(ROUTER)?;
-        let direct = times("direct").map_or_else(String::new, |direct| format!(" (direct {direct:.2})"));
+        let direct =
+            times("direct").map_or_else(String::new, |direct| format!(" (direct {:.2})", direct.median));
         let what = format!("{ROUTER}: p99 of small GETs, beside a reader of 10 MiB / without{direct}");
         Some(Verdict { what, measured, bound: Bound::AtMost(3.0) })
     }
@@ -48,8 +51,7 @@ impl Table<'_> {
     fn per_connection(&self) -> Option<Verdict> {
         let resident = |case| self.median(|round| round.rss_kib, case, ROUTER);
         let measured = (resident("idle-5000")? - resident("idle-0")?) / 5000.0;
-        let what = format!("{ROUTER}: KiB per idle connection");
-        Some(Verdict { what, measured, bound: Bound::AtMost(4.0) })
+        Some(Verdict::on(format!("{ROUTER}: KiB per idle connection"), measured, Bound::AtMost(4.0)))
     }
 
     /// "Within 1.1 times HAProxy in all": what it costs itself, in each case.

@@ -8,7 +8,8 @@ use crate::report::{Bench, Sample, Spread};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Verdict {
     pub(super) what: String,
-    pub(super) measured: f64,
+    /// The middle of the rounds counts.
+    pub(super) measured: Spread,
     pub(super) bound: Bound,
 }
 
@@ -28,15 +29,26 @@ impl Bound {
     }
 }
 
+impl Verdict {
+    /// A demand on one number.
+    pub(super) fn on(what: String, measured: f64, bound: Bound) -> Self {
+        Self { what, measured: Spread { min: measured, median: measured, max: measured }, bound }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, measured, bound } = self;
-        let word = if bound.holds(*measured) { "met" } else { "MISSED" };
+        let Self { what, measured: Spread { min, median, max }, bound } = self;
+        let word = if bound.holds(*median) { "met" } else { "MISSED" };
         let (sign, bar) = match bound {
             Bound::AtMost(bar) => ("at most", bar),
             Bound::AtLeast(bar) => ("at least", bar),
         };
-        write!(f, "{word:6} {what}: {measured:.2} ({sign} {bar:.2})")
+        write!(f, "{word:6} {what}: {median:.2}")?;
+        if min < max {
+            write!(f, " [{min:.2}..{max:.2}]")?;
+        }
+        write!(f, " ({sign} {bar:.2})")
     }
 }
 
@@ -46,14 +58,27 @@ pub(super) struct Table<'a>(pub(super) &'a Bench);
 /// One figure of a round.
 pub(super) type Figure = fn(&Sample) -> f64;
 
+/// A case, and who was measured in it.
+pub(super) type Cell<'a> = (&'a str, &'a str);
+
 impl Table<'_> {
     pub(super) fn median(&self, figure: Figure, case: &str, subject: &str) -> Option<f64> {
         let rounds = &self.0.row(case, subject)?.rounds;
         Some(Spread::of(rounds.iter().map(figure)).median).filter(|median| *median > 0.0)
     }
 
-    /// The median of what the rounds gave, each by itself: within one, the subjects follow each other in a second, and a
-    /// machine that is slower in the next minute slows down both sides of the next ratio.
+    /// What the rounds gave, each by itself: within one, the subjects follow each other in seconds, and a machine that is
+    /// slower in the next minute slows down both sides of the next ratio. A round without a figure is no number, which no
+    /// bound holds.
+    pub(super) fn ratios(&self, figure: Figure, ours: Cell<'_>, theirs: Cell<'_>) -> Option<Spread> {
+        let rounds = |(case, subject)| self.0.row(case, subject).map(|row| row.rounds.iter().map(figure));
+        let pairs: Vec<_> = rounds(ours)?.zip(rounds(theirs)?).collect();
+        if pairs.iter().any(|(ours, theirs)| *ours <= 0.0 || *theirs <= 0.0) {
+            return Some(Spread { min: f64::NAN, median: f64::NAN, max: f64::NAN });
+        }
+        (!pairs.is_empty()).then(|| Spread::of(pairs.into_iter().map(|(ours, theirs)| ours / theirs)))
+    }
+
     pub(super) fn ratio(
         &self,
         word: &str,
@@ -62,14 +87,8 @@ impl Table<'_> {
         [ours, theirs]: [&str; 2],
         bound: Bound,
     ) -> Option<Verdict> {
-        let rounds = |subject| self.0.row(case, subject).map(|row| row.rounds.iter().map(figure));
-        let pairs = rounds(ours)?.zip(rounds(theirs)?).filter(|(ours, theirs)| *ours > 0.0 && *theirs > 0.0);
-        let measured = Spread::of(pairs.map(|(ours, theirs)| ours / theirs)).median;
-        (measured > 0.0).then(|| Verdict {
-            what: format!("{case}: {word}, {ours} / {theirs}"),
-            measured,
-            bound,
-        })
+        let measured = self.ratios(figure, (case, ours), (case, theirs))?;
+        Some(Verdict { what: format!("{case}: {word}, {ours} / {theirs}"), measured, bound })
     }
 }
 
@@ -78,16 +97,27 @@ mod tests {
     use super::*;
     use crate::report::Row;
 
-    #[test]
-    fn a_slow_minute_slows_down_both_sides_of_a_ratio() {
+    #[track_caller]
+    fn check(ours: [f64; 3], theirs: [f64; 3], expected: &str) {
         let row = |subject: &str, cpu: [f64; 3]| {
             let rounds = cpu.map(|cpu_us_per_op| Sample { cpu_us_per_op, ..Sample::default() });
             Row::of("get", subject, &rounds)
         };
-        let rows = vec![row("us", [8.0, 16.0, 24.0]), row("them", [10.0, 20.0, 10.0])];
+        let rows = vec![row("us", ours), row("them", theirs)];
         let bench = Bench { suite: "toy".into(), machine: String::new(), rows };
         let ratio =
             Table(&bench).ratio("CPU", |s| s.cpu_us_per_op, "get", ["us", "them"], Bound::AtMost(1.0));
-        assert_eq!(ratio.unwrap().to_string(), "met    get: CPU, us / them: 0.80 (at most 1.00)");
+        assert_eq!(ratio.unwrap().to_string(), expected);
+    }
+
+    #[test]
+    fn a_slow_minute_slows_down_both_sides_of_a_ratio() {
+        let line = "met    get: CPU, us / them: 0.80 [0.80..2.40] (at most 1.00)";
+        check([8.0, 16.0, 24.0], [10.0, 20.0, 10.0], line);
+    }
+
+    #[test]
+    fn a_round_without_a_figure_is_not_left_out() {
+        check([8.0, 0.0, 8.0], [10.0; 3], "MISSED get: CPU, us / them: NaN (at most 1.00)");
     }
 }

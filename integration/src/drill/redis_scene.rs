@@ -208,7 +208,7 @@ fn add_memories(figures: &mut Figures, (tasks, pages): &Memories) {
     let unknown = errors().filter(|text| text.contains(UNKNOWN_OUTCOME)).count();
     errors().take(5).for_each(|text| say(format_args!("  an application: {text}")));
     add(figures, FAILED_COMMANDS, errors().count() - unknown);
-    add(figures, "unknown_outcome", unknown);
+    add(figures, "unknown_outcome", unknown + tasks.gave_up);
     add(figures, "wrong_answers", pages.wrong.len());
     add(figures, "disconnected_clients", tasks.cut_off.min(1));
     add(figures, "celery_gave_up", tasks.gave_up);

@@ -40,13 +40,15 @@ fn a_worker_that_panics_drains_the_process() {
 #[tokio::test]
 async fn who_lets_the_others_go_first_comes_behind_all_that_can_go_on() {
     let order = Rc::new(RefCell::new(String::new()));
-    let say = |word: &str| order.borrow_mut().push_str(word);
-    let writer = async {
-        say("read ");
-        after_others().await;
-        say("write ");
-    };
-    futures_util::future::join3(writer, async { say("a ") }, async { say("b ") }).await;
-    after_others().await; // there are none
-    assert_eq!(*order.borrow(), "read a b write ");
+    let sessions = LocalSet::new();
+    for name in ["a", "b", "c"] {
+        let order = order.clone();
+        sessions.spawn_local(async move {
+            order.borrow_mut().push_str(&format!("{name} reads, "));
+            after_others().await;
+            order.borrow_mut().push_str(&format!("{name} writes, "));
+        });
+    }
+    sessions.await;
+    assert_eq!(*order.borrow(), "a reads, b reads, c reads, a writes, b writes, c writes, ");
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use proxy_core::link::Link;
 use proxy_core::relay::relay;
 use proxy_core::session::Ending;
-use proxy_core::worker::{Pulse, Seat};
+use proxy_core::worker::{Pulse, Seat, after_others};
 use tokio::time::Instant;
 
 use super::client::{AnswerHead, Client, Size};
@@ -46,18 +46,11 @@ pub struct Http1 {
     line: Line,
     seat: Seat,
     /// The request that is being read.
-    coming: Option<Coming>,
+    head: Option<Box<RequestHead>>,
     /// Watches over replicas at work for us. It stays here, as arming a timer anew costs more than reading a request.
     timer: Watchdog,
     /// Until when the connection may be idle, or the head of the next request must be there.
     due: Instant,
-}
-
-/// A request of which something has come.
-struct Coming {
-    head: Box<RequestHead>,
-    /// The configuration of that moment, which counts for all of it.
-    house: Rc<Present>,
 }
 
 /// The connection itself, which a request has for itself while it is answered.
@@ -71,8 +64,8 @@ struct Line {
 
 /// What came of waiting for a request.
 enum Arrival {
-    /// Its head is there.
-    Request,
+    /// Its head is there; the configuration of that moment counts for all of it.
+    Request(Rc<Present>),
     /// It can't be read.
     Refused(Malformed),
     /// The client speaks HTTP/2, without having asked (RFC 9113 section 3.3).
@@ -105,7 +98,7 @@ impl Http1 {
     pub fn new(link: Link, seat: Seat, visit: Visit) -> Box<Self> {
         let due = Instant::now() + visit.desk.house().config.timeouts.idle;
         let line = Line { link, dog: Watchdog::default(), visit, requests: 0 };
-        Box::new(Self { line, seat, coming: None, timer: Watchdog::default(), due })
+        Box::new(Self { line, seat, head: None, timer: Watchdog::default(), due })
     }
 
     /// Serves it to its end.
@@ -113,7 +106,10 @@ impl Http1 {
         loop {
             let after = match poll_fn(|cx| self.poll_request(cx)).await {
                 // In boxes of their own: what a request needs, an idle connection must not hold.
-                Arrival::Request => Box::pin(self.answer()).await,
+                Arrival::Request(house) => {
+                    after_others().await;
+                    Box::pin(self.answer(house)).await
+                }
                 Arrival::Refused(fault) => After::Closed(Box::pin(self.refuse(fault)).await),
                 Arrival::Http2 => return Ended::Http2(self.line.link),
                 Arrival::None(ending) => After::Closed(ending),
@@ -132,7 +128,7 @@ impl Http1 {
 
     /// Nothing of a next request has come.
     fn is_idle(&self) -> bool {
-        self.line.link.inbox.is_empty() && self.coming.as_ref().is_none_or(|coming| coming.head.is_idle())
+        self.line.link.inbox.is_empty() && self.head.as_ref().is_none_or(|head| head.is_idle())
     }
 
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
@@ -180,7 +176,7 @@ impl Http1 {
 
     /// Reads on in the head; what is behind it stays in the inbox.
     fn read(&mut self, bytes: &[u8]) -> Option<Arrival> {
-        if self.line.visit.may_be_http2 && self.line.requests == 0 && self.coming.is_none() {
+        if self.line.visit.may_be_http2 && self.line.requests == 0 && self.head.is_none() {
             match is_http2(bytes) {
                 Some(false) => {}
                 known => {
@@ -189,9 +185,8 @@ impl Http1 {
                 }
             }
         }
-        let (begins, desk) = (self.coming.is_none(), &self.line.visit.desk);
-        let begin = || Coming { head: desk.heads.lend(), house: desk.house() };
-        let Coming { head, house } = self.coming.get_or_insert_with(begin);
+        let (begins, house) = (self.head.is_none(), self.desk().house());
+        let head = self.head.get_or_insert_with(|| self.line.visit.desk.heads.lend());
         match head.feed(bytes, &house.head) {
             // Nearly always a head is whole at once: then no clock is read.
             Ok(None) if begins => {
@@ -201,7 +196,7 @@ impl Http1 {
             Ok(None) => None,
             Ok(Some(used)) => {
                 self.line.link.inbox.keep(&bytes[used..]);
-                Some(Arrival::Request)
+                Some(Arrival::Request(house))
             }
             Err(fault) => Some(Arrival::Refused(fault)),
         }
@@ -216,8 +211,8 @@ impl Http1 {
     }
 
     /// Answers the request whose head is there.
-    async fn answer(&mut self) -> After {
-        let Some(Coming { mut head, house }) = self.coming.take() else { return After::GoesOn };
+    async fn answer(&mut self, house: Rc<Present>) -> After {
+        let Some(mut head) = self.head.take() else { return After::GoesOn };
         self.line.requests += 1;
         let visit = self.line.visit.clone();
         let mut turn = Turn::new(&mut self.line, &self.seat, &head, house.clone());
@@ -237,8 +232,8 @@ impl Http1 {
             None => After::Closed(Ending::Terminated),
             Some((Served::Gone, _)) => After::Closed(Ending::Aborted),
             Some((Served::Upgraded(tunnel), _)) => After::Upgraded(tunnel),
-            Some((Served::Answered, at)) if outcome.goes_on => {
-                self.due = at + house.config.timeouts.idle;
+            Some((Served::Answered, ended)) if outcome.goes_on => {
+                self.due = ended + house.config.timeouts.idle;
                 After::GoesOn
             }
             Some((Served::Answered, _)) => After::Closed(self.close(outcome.unread).await),

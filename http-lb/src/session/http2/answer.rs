@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_in_every_answer_stays_out_of_the_table() {
+    fn what_is_new_in_every_answer_is_marked_to_stay_out_of_the_table() {
         let head = AnswerHead { status: 200, fields: b"id: 1\r\nx: 1\r\n", dated: true, size: Size::Unknown };
         let id = HeaderName::from_static("id");
         let response = response(&head, &HeaderValue::from_static("now"), &id).unwrap();

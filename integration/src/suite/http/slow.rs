@@ -71,10 +71,12 @@ pub(super) fn run(binary: &Path, quick: bool) -> Result<Part> {
                 without[round - 1]
             ));
         }
-        let ratio = Spread::of(with.iter().zip(&without).map(|(with, without)| with / without)).median;
+        let ratios = Spread::of(with.iter().zip(&without).map(|(with, without)| with / without));
+        let ratio = ratios.median;
         part.set(&format!("{name}_p99_us"), Spread::of(with).median);
         part.set(&format!("{name}_p99_us_without"), Spread::of(without).median);
         part.set(&format!("{name}_ratio"), ratio);
+        part.set(&format!("{name}_ratio_worst"), ratios.max);
         if errors > 0 {
             part.wrong(format!("{name}: {errors} ordinary requests failed"));
         }
