@@ -36,6 +36,8 @@ pub struct Talk {
     /// What is to come of the answer's body.
     rest: Measure,
     keep_alive: bool,
+    /// The replica ends the connection behind this answer.
+    closes: bool,
     /// More was said than was asked for.
     babbles: bool,
 }
@@ -43,7 +45,7 @@ pub struct Talk {
 impl Talk {
     /// A connection on which nothing is owed.
     pub fn new(link: Link) -> Self {
-        Self { link, rest: Measure::Done, keep_alive: false, babbles: false }
+        Self { link, rest: Measure::Done, keep_alive: false, closes: false, babbles: false }
     }
 
     /// Writes what the kernel takes of the two slices.
@@ -92,6 +94,7 @@ impl Talk {
             }
             self.rest = head.framing().into();
             self.keep_alive = head.keep_alive();
+            self.closes = !self.keep_alive;
             return Poll::Ready(self.unframe(scratch, used..read));
         }
     }
@@ -149,7 +152,7 @@ impl Talk {
 
     /// Not all of the request was said: the connection is closed behind the answer.
     pub fn spend(&mut self) {
-        self.keep_alive = false;
+        (self.keep_alive, self.closes) = (false, false);
     }
 
     /// Whether the answer is whole.
@@ -168,9 +171,16 @@ impl Talk {
     }
 
     /// The connection, if it can carry another request.
+    ///
+    /// One that the replica ends behind its whole answer is reset: all was said and heard on both sides, and nobody would
+    /// gain from two more segments, and from a TIME_WAIT that the replica keeps for a minute. HAProxy does so towards
+    /// servers, too.
     pub fn into_kept(self) -> Option<Link> {
-        let kept = self.keep_alive && !self.babbles && self.rest.is_done();
-        kept.then_some(self.link)
+        let whole = self.rest.is_done() && !self.babbles;
+        if let (true, true, Stream::Tcp(tcp)) = (whole, self.closes, self.link.stream()) {
+            let _ = tcp.set_zero_linger(); // without it the end takes longer, and all else is the same
+        }
+        (whole && self.keep_alive).then_some(self.link)
     }
 
     /// The connection, for something other than HTTP.
@@ -183,7 +193,7 @@ impl Talk {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
     use super::*;
@@ -238,6 +248,36 @@ mod tests {
         let heard =
             heard.as_ref().map(|heard| (heard.status, heard.body.as_str(), heard.babbles, heard.kept));
         assert_eq!(heard.ok(), expected);
+    }
+
+    /// What a replica that has answered hears of the end of its connection.
+    async fn farewell(answer: &str, spent: bool) -> io::Result<usize> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let near = tokio::net::TcpStream::connect(listener.local_addr()?).await?;
+        let (mut far, _) = listener.accept().await?;
+        far.write_all(answer.as_bytes()).await?;
+        let mut talk = Talk::new(Link::new(near.into(), &[]));
+        let (mut scratch, mut head, limits) = ([0; 1024], ResponseHead::new(), HeadLimits::default());
+        poll_fn(|cx| talk.poll_head(cx, &mut scratch, &mut head, &limits, Method::Get)).await.unwrap();
+        if spent {
+            talk.spend();
+        }
+        drop(talk.into_kept());
+        far.read(&mut scratch).await
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_replica_ends_is_reset_behind_its_whole_answer() {
+        let ends = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi";
+        let reset = farewell(ends, false).await.unwrap_err();
+        assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(farewell(ends, true).await.unwrap(), 0, "not all of the request was said");
+        assert_eq!(
+            farewell(&format!("{ends} and more"), false).await.unwrap(),
+            0,
+            "nobody knows what it says"
+        );
+        assert_eq!(farewell("HTTP/1.1 204 Fine\r\n\r\n", false).await.unwrap(), 0, "it would have been kept");
     }
 
     #[test]
