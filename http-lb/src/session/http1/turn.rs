@@ -338,8 +338,8 @@ impl Client for Turn<'_> {
             !self.line.link.stream().is_tls() && matches!(self.stage, Stage::Body(Framing::Length(_)));
         match plain {
             _ if self.head_only => Ok(()),
-            true => self.send_by_kernel(file, offset, length).await,
-            false => self.send_by_copy(file, offset, length).await,
+            true => self.send_by_kernel(file, offset..offset + length).await,
+            false => self.send_by_copy(file, offset..offset + length).await,
         }
     }
 

@@ -2,6 +2,7 @@
 //! it is encrypted. Kind: driver.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::task::{Context, Poll, ready};
 
@@ -19,13 +20,8 @@ const FILE_PIECE: usize = 64 * 1024;
 
 impl Turn<'_> {
     /// Sends a stretch of a file without reading it.
-    pub(super) async fn send_by_kernel(
-        &mut self,
-        file: &File,
-        mut offset: u64,
-        length: u64,
-    ) -> Result<(), Gone> {
-        let end = offset + length;
+    pub(super) async fn send_by_kernel(&mut self, file: &File, stretch: Range<u64>) -> Result<(), Gone> {
+        let Range { start: mut offset, end } = stretch;
         self.flush().await?;
         while offset < end {
             let stride = FILE_STRIDE.min(usize::try_from(end - offset).unwrap_or(usize::MAX));
@@ -43,13 +39,8 @@ impl Turn<'_> {
     }
 
     /// Reads a stretch of a file piece by piece, and sends it.
-    pub(super) async fn send_by_copy(
-        &mut self,
-        file: &File,
-        mut offset: u64,
-        length: u64,
-    ) -> Result<(), Gone> {
-        let end = offset + length;
+    pub(super) async fn send_by_copy(&mut self, file: &File, stretch: Range<u64>) -> Result<(), Gone> {
+        let Range { start: mut offset, end } = stretch;
         while offset < end {
             let mut piece = vec![0; FILE_PIECE.min(usize::try_from(end - offset).unwrap_or(usize::MAX))];
             file.read_exact_at(&mut piece, offset).map_err(|_| Gone)?;
