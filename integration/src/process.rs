@@ -20,6 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long a process without an end has for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What to run, as whom, where.
 #[derive(Debug, Clone, Default)]
 pub struct Spec {
@@ -59,12 +62,18 @@ impl Spec {
         self
     }
 
-    /// Runs it to its end and returns what it printed; a failure or a timeout is an error that shows the output.
+    /// Runs it to its end and returns what it printed; a failure or a timeout is an error that shows the output. Who
+    /// has no end in time gets a SIGABRT first, for last words: Python's are where each thread stands
+    /// (`PYTHONFAULTHANDLER`).
     pub fn output(&self, timeout: Duration) -> Result<String> {
         // A file, not a pipe: a server started by the command may hold its output open for ever.
         let mut capture = tempfile::tempfile()?;
-        let child = self.fork(&capture)?;
-        let status = Process { child }.wait(timeout)?;
+        let mut process = Process { child: self.fork(&capture)? };
+        let status = process.wait(timeout)?;
+        if status.is_none() {
+            process.signal(Signal::ABORT)?;
+            process.wait(LAST_WORDS)?;
+        }
         let mut text = String::new();
         capture.rewind()?;
         capture.read_to_string(&mut text)?;
@@ -255,6 +264,13 @@ mod tests {
     fn a_command_without_end_is_killed() {
         let e = sh("sleep 1000").output(Duration::from_millis(50)).unwrap_err().to_string();
         assert!(e.contains("no end after"), "{e}");
+    }
+
+    #[test]
+    fn a_command_without_end_has_its_last_words() {
+        let script = "trap 'echo stuck here; exit' ABRT; while :; do sleep 0.01; done";
+        let e = sh(script).output(Duration::from_secs(1)).unwrap_err().to_string();
+        assert!(e.contains("no end after") && e.contains("stuck here"), "{e}");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Environment {
     /// Its Python.
     pub fn python(&self) -> Result<Spec> {
         let python = self.ready()?.join("bin/python").to_string_lossy().into_owned();
-        Ok(Spec::new(python).env("PYTHONDONTWRITEBYTECODE", "1"))
+        Ok(Spec::new(python).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONFAULTHANDLER", "1"))
     }
 
     /// Its folder; makes it the first time.
