@@ -101,6 +101,37 @@ fn shared_connections_are_as_many_as_make_sense_and_no_more() {
     });
 }
 
+/// Each of these sizes is said while the Redis is slow to read, and answered in the end; `silent`: its client says no
+/// more behind it.
+#[track_caller]
+fn check_large(sizes: impl Iterator<Item = usize>, silent: bool) {
+    play(async |stage| {
+        stage.crown().await;
+        for size in sizes {
+            let mut client = stage.client();
+            let set = format!("SET k {}", "v".repeat(size));
+            client.asks(&set, "+OK").await; // its connection to the Redis is there from now on
+            stage.redis.listens.send_replace(false);
+            client.says(&[&set]).await;
+            if silent {
+                client.falls_silent().await;
+            }
+            stage.redis.listens.send_replace(true);
+            client.hears("+OK").await;
+        }
+    });
+}
+
+#[test]
+fn the_end_of_a_large_request_arrives_also_when_its_server_is_slow() {
+    check_large((64..640).step_by(8).map(|kib| kib << 10), false);
+}
+
+#[test]
+fn a_large_request_is_answered_also_when_it_is_the_last() {
+    check_large((64..640).step_by(8).map(|kib| kib << 10), true);
+}
+
 /// A client with a connection of its own, and a question there that is answered by `reply`.
 async fn blocked(stage: &Stage, reply: &'static str) -> Client {
     stage.crown().await;

@@ -47,6 +47,8 @@ pub(super) struct Redis {
     heard: RefCell<Vec<String>>,
     /// Its connections end when this changes.
     cut: watch::Sender<()>,
+    /// Whether it reads what it is sent.
+    pub(super) listens: watch::Sender<bool>,
 }
 
 impl Redis {
@@ -60,6 +62,7 @@ impl Redis {
             says: Cell::new(None),
             heard: RefCell::default(),
             cut: watch::Sender::default(),
+            listens: watch::Sender::new(true),
         });
         let host = redis.clone();
         tasks::spawn_session(async move {
@@ -71,7 +74,7 @@ impl Redis {
     }
 
     async fn serve(self: Rc<Self>, mut stream: UnixStream) {
-        let mut cut = self.cut.subscribe();
+        let (mut cut, mut listens) = (self.cut.subscribe(), self.listens.subscribe());
         let (mut framer, mut unread) = (RequestFramer::default(), Vec::new());
         loop {
             while let Ok(Framed::Whole(span)) = framer.next(&unread, &Limits::default()) {
@@ -81,8 +84,12 @@ impl Redis {
                     return;
                 }
             }
+            let read = async {
+                let _ = listens.wait_for(|listens| *listens).await;
+                stream.read_buf(&mut unread).await
+            };
             tokio::select! {
-                read = stream.read_buf(&mut unread) => if !matches!(read, Ok(1..)) { return },
+                read = read => if !matches!(read, Ok(1..)) { return },
                 _ = cut.changed() => return,
             }
         }
@@ -196,6 +203,12 @@ impl Client {
             put_request(&mut out, &words);
         }
         self.0.write_all(&out).await.unwrap();
+        breathe().await;
+    }
+
+    /// It says no more, and may still hear.
+    pub(super) async fn falls_silent(&mut self) {
+        self.0.shutdown().await.unwrap();
         breathe().await;
     }
 

@@ -62,11 +62,20 @@ impl Own<'_> {
         }
     }
 
-    /// A client that is not read is still watched, while its bytes are few.
+    /// A client that is not read is still watched, while its bytes are few. What it says meanwhile is looked at as soon
+    /// as it need not wait any more: nothing else may come that would be a reason to.
     fn notice_hang_up(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
         let scratch = self.session.site.scratch();
-        let gone = self.session.down.link().read_ahead(cx, scratch, AHEAD_BYTES);
-        if gone { self.wait_for_the_last() } else { Continue(false) }
+        let mut link = self.session.down.link();
+        let gone = link.read_ahead(cx, scratch, AHEAD_BYTES);
+        let said = !link.inbox.is_empty();
+        drop(link);
+        self.again |= said;
+        self.session.ended |= gone;
+        match gone && !(said && self.unsent() > UNSENT_BYTES) {
+            true => self.wait_for_the_last(),
+            false => Continue(false),
+        }
     }
 
     /// The client says no more. It may still hear what it is owed, but what waits for something to happen would take it
