@@ -132,6 +132,32 @@ fn a_large_request_is_answered_also_when_it_is_the_last() {
     check_large((64..640).step_by(8).map(|kib| kib << 10), true);
 }
 
+/// What writes and goes by a connection of its own is held by the barrier, too, costs the others nothing meanwhile, and
+/// is answered when the barrier has fallen.
+#[track_caller]
+fn check_barred(line: &str) {
+    play(async |stage| {
+        stage.crown().await;
+        let (mut writes, mut reads) = (stage.client(), stage.client());
+        let raised = stage.site.common.barrier.raise();
+        writes.says(&[line]).await;
+        reads.asks("GET a", "+OK").await;
+        assert_eq!(stage.redis.heard(), ["GET a"]);
+        drop(raised);
+        writes.hears("+OK").await;
+    });
+}
+
+#[test]
+fn the_barrier_holds_a_blocking_call() {
+    check_barred("BLPOP q 0");
+}
+
+#[test]
+fn the_barrier_holds_a_large_request() {
+    check_barred(&format!("SET k {}", "v".repeat(100_000)));
+}
+
 /// A client with a connection of its own, and a question there that is answered by `reply`.
 async fn blocked(stage: &Stage, reply: &'static str) -> Client {
     stage.crown().await;

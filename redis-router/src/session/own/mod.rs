@@ -340,8 +340,9 @@ impl Own<'_> {
         self.pinned.is_done() && !midway
     }
 
+    /// A request that waits for the barrier waits here: the session would only send it back, again and again.
     fn is_over(&self) -> bool {
-        self.is_at_rest() && !self.again
+        self.is_at_rest() && !self.again && !self.barred
     }
 
     /// Nobody has any bytes. While the process drains, a client that is owed nothing may go.

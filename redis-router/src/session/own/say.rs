@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use proxy_core::session::Ending;
 
 use super::{Event, Own, identify};
-use crate::command::Route;
+use crate::command::{Command, Route};
 use crate::session::pinned::Order;
 use crate::session::registry::Doing;
 use crate::session::wait::AHEAD_BYTES;
@@ -144,9 +144,7 @@ impl Own<'_> {
     fn request(&mut self, request: &[u8]) -> ControlFlow<Event, bool> {
         let (command, route) = identify(request);
         let refusal = self.session.refusal(command, route);
-        let writes = command.may_write() || command.name == "exec";
-        if writes && refusal.is_none() && self.session.site.common.barrier.raised() {
-            self.barred = true;
+        if refusal.is_none() && self.is_to_wait_for_the_barrier(command) {
             return Continue(false);
         }
         let mut link = self.session.down.link();
@@ -182,6 +180,13 @@ impl Own<'_> {
         Continue(true)
     }
 
+    /// Whether the command waits until the barrier of a planned failover has fallen, and is shown again then.
+    fn is_to_wait_for_the_barrier(&mut self, command: &Command) -> bool {
+        let writes = command.may_write() || command.name == "exec";
+        self.barred = writes && self.session.site.common.barrier.raised();
+        self.barred
+    }
+
     /// The beginning of a request: how much of it is used up already.
     fn partial(&mut self, rest: &[u8]) -> usize {
         if self.large.is_none() {
@@ -205,6 +210,9 @@ impl Own<'_> {
             Route::Shared => self.session.refusal(command, route),
             _ => Some("ERR the request is too large for this command"),
         };
+        if refusal.is_none() && self.is_to_wait_for_the_barrier(command) {
+            return;
+        }
         let mut link = self.session.down.link();
         let out = link.outbox.buffer();
         let order = match refusal {
