@@ -2,9 +2,20 @@
 //! client, so that a reply costs no turn of the session's task. Kind: driver.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use proxy_core::link::Link;
+use tokio::time::{Sleep, sleep};
+
+/// Replies that a client may leave unread before it is not asked for more.
+const UNHEARD_BYTES: usize = 256 * 1024;
+
+/// A client that takes nothing for so long, while more than that waits for it and it says more, wants to say all before it
+/// reads, as the pipelines of client libraries do: it and we would wait for each other for ever.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// See the module. Lives in an `Rc` that the session and the ledger's entries share.
 pub struct Downstream {
@@ -24,6 +35,8 @@ pub struct Downstream {
     limit: usize,
     /// Bytes of the largest reply since the session last asked.
     largest: Cell<usize>,
+    /// Since it last took anything, if it takes too little: elapses when it has [`STALLED`].
+    stall: RefCell<Option<Pin<Box<Sleep>>>>,
 }
 
 impl Downstream {
@@ -39,6 +52,7 @@ impl Downstream {
             closed: Cell::new(false),
             limit,
             largest: Cell::new(0),
+            stall: RefCell::default(),
         }
     }
 
@@ -108,17 +122,42 @@ impl Downstream {
     pub fn flush(&self) {
         self.dirty.set(false);
         let waker = self.waker.borrow();
-        let mut link = self.link.borrow_mut();
-        match link.poll_flush(&mut Context::from_waker(&waker)) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Pending if link.outbox.rest().len() <= self.limit => {}
-            // It is gone, or reads so slowly that its replies would fill our memory.
-            _ => self.close(),
-        }
+        let _ = self.poll_flush(&mut Context::from_waker(&waker));
         if self.closed.get() || self.owed.get() < self.wake_below.get() {
             self.wake_below.set(0);
             waker.wake_by_ref();
         }
+    }
+
+    /// Writes what waits for it: how many bytes still do. One that is gone is closed, and so is one that reads so slowly that
+    /// its replies would fill our memory.
+    #[inline]
+    fn poll_flush(&self, cx: &mut Context<'_>) -> usize {
+        let mut link = self.link.borrow_mut();
+        let before = link.outbox.rest().len();
+        let flushed = link.poll_flush(cx);
+        let waits = link.outbox.rest().len();
+        if waits < before {
+            self.stall.take();
+        }
+        if matches!(flushed, Poll::Ready(Err(_))) || waits > self.limit {
+            self.close();
+        }
+        waits
+    }
+
+    /// Writes what waits for it, and tells whether it leaves so much unread that it is not to be asked for more now. The task
+    /// is woken when that is over. `says_more`: it may have more to say, so that it is asked for more when it has stalled.
+    #[inline]
+    pub fn is_deaf(&self, cx: &mut Context<'_>, says_more: bool) -> bool {
+        self.poll_flush(cx) > UNHEARD_BYTES && !(says_more && self.has_stalled(cx))
+    }
+
+    /// Whether it has taken nothing for long.
+    fn has_stalled(&self, cx: &mut Context<'_>) -> bool {
+        let mut stall = self.stall.borrow_mut();
+        let stall = stall.get_or_insert_with(|| Box::pin(sleep(STALLED)));
+        stall.as_mut().poll(cx).is_ready()
     }
 
     /// Nothing more is to be said to this client; its session ends.

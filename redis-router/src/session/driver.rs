@@ -22,9 +22,6 @@ use crate::metrics::Tally;
 use crate::site::{Nature, Share, Site};
 use crate::wire::{Args, Framed, Limits, RequestFramer, Resp, Span, Violation};
 
-/// Replies that a client may leave unread before its further requests are not read.
-pub(super) const UNHEARD_BYTES: usize = 256 * 1024;
-
 /// Requests of a client that was given a large reply for which it gets a connection of its own.
 pub(super) const HEAVY: u8 = 64;
 
@@ -217,13 +214,7 @@ impl Session {
         if self.mux.is_full(cx.waker()) {
             return true;
         }
-        let mut link = self.down.link();
-        match link.poll_flush(cx) {
-            Poll::Ready(Err(_)) => self.down.close(),
-            Poll::Pending if link.outbox.rest().len() > UNHEARD_BYTES => return true,
-            _ => {}
-        }
-        false
+        self.down.is_deaf(cx, true)
     }
 
     /// Nobody has any bytes: the session may be over.

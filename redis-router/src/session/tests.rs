@@ -158,6 +158,44 @@ fn the_barrier_holds_a_large_request() {
     check_barred(&format!("SET k {}", "v".repeat(100_000)));
 }
 
+/// A client says these lines `times` over before it hears anything of what is answered.
+#[track_caller]
+fn check_says_all_first(lines: &[&str], times: usize) {
+    play(async |stage| {
+        stage.crown().await;
+        let reply = format!("${}\r\n{}\r\n", 100_000, "v".repeat(100_000)).leak();
+        stage.redis.says.set(Some(reply));
+        let mut client = stage.client();
+        for _ in 0..times {
+            client.says(lines).await;
+        }
+        client.hears_bytes(times * lines.len() * reply.len()).await;
+    });
+}
+
+#[test]
+fn a_client_may_say_all_before_it_hears_anything() {
+    let line = format!("SET k {}", "v".repeat(20_000));
+    check_says_all_first(&[&line], 200); // by the shared connection, and then by one of its own
+    let large = format!("SET k {}", "v".repeat(200_000));
+    check_says_all_first(&[&large, "GET k"], 100);
+}
+
+#[test]
+fn who_is_slow_to_read_one_large_reply_is_not_cut() {
+    play(async |stage| {
+        stage.crown().await;
+        let replies = [100_000, 80_000_000].map(|len| &*format!("${len}\r\n{}\r\n", "v".repeat(len)).leak());
+        let mut client = stage.client();
+        for reply in replies {
+            stage.redis.says.set(Some(reply)); // behind a large one it has a connection of its own
+            client.says(&["GET k"]).await;
+            sleep(LONG).await;
+            client.hears_bytes(reply.len()).await;
+        }
+    });
+}
+
 /// A client with a connection of its own, and a question there that is answered by `reply`.
 async fn blocked(stage: &Stage, reply: &'static str) -> Client {
     stage.crown().await;

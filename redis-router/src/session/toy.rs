@@ -202,8 +202,15 @@ impl Client {
             let words: Vec<_> = line.split(' ').map(str::as_bytes).collect();
             put_request(&mut out, &words);
         }
-        self.0.write_all(&out).await.unwrap();
+        timeout(PATIENCE, self.0.write_all(&out)).await.expect("it is listened to").unwrap();
         breathe().await;
+    }
+
+    /// It hears so many bytes.
+    pub(super) async fn hears_bytes(&mut self, count: usize) {
+        let mut heard = vec![0; count];
+        let read = timeout(PATIENCE, self.0.read_exact(&mut heard)).await;
+        read.expect("all of it, in time").unwrap();
     }
 
     /// It says no more, and may still hear.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::task::{Context, Poll};
 
 use super::{Event, Own};
-use crate::session::driver::{HEAVY, UNHEARD_BYTES};
+use crate::session::driver::HEAVY;
 use crate::session::pinned::Deliver;
 use crate::session::registry::Doing;
 use crate::wire::ReplyKind;
@@ -18,7 +18,8 @@ const HEAD_BYTES: usize = 512;
 impl Own<'_> {
     /// Server to client, one read's worth.
     pub(super) fn pump_upstream(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
-        if self.is_client_deaf(cx) {
+        let says_more = !self.session.down.link().inbox.is_empty();
+        if self.session.down.is_deaf(cx, says_more) {
             return Continue(false);
         }
         let Some(lease) = &mut self.lease else { return Break(Event::Lost) };
@@ -31,19 +32,6 @@ impl Own<'_> {
             Poll::Pending => Continue(false),
             Poll::Ready(Ok(n)) if n > 0 => self.hear(&scratch[..n]).map_continue(|()| true),
             Poll::Ready(_) => Break(Event::Lost),
-        }
-    }
-
-    /// Whether the client leaves too much unread.
-    fn is_client_deaf(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut link = self.session.down.link();
-        match link.poll_flush(cx) {
-            Poll::Ready(Err(_)) => {
-                self.session.down.close();
-                true
-            }
-            Poll::Pending => link.outbox.rest().len() > UNHEARD_BYTES,
-            Poll::Ready(Ok(())) => false,
         }
     }
 

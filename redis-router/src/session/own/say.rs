@@ -67,14 +67,17 @@ impl Own<'_> {
     fn notice_hang_up(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
         let scratch = self.session.site.scratch();
         let mut link = self.session.down.link();
+        let before = link.inbox.rest().len();
         let gone = link.read_ahead(cx, scratch, AHEAD_BYTES);
-        let said = !link.inbox.is_empty();
+        let ahead = link.inbox.rest().len();
         drop(link);
+        let said = ahead > 0;
         self.again |= said;
         self.session.ended |= gone;
         match gone && !(said && self.unsent() > UNSENT_BYTES) {
             true => self.wait_for_the_last(),
-            false => Continue(false),
+            // One that says more is listened to differently.
+            false => Continue(ahead > before),
         }
     }
 
