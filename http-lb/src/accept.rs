@@ -78,17 +78,18 @@ async fn converse(
 
 async fn speak_http2(desk: &Rc<Desk>, arrival: Arrival, stream: Stream, early: Vec<u8>) -> &'static str {
     let visit = Rc::new(Visit { desk: desk.clone(), arrival, may_be_http2: true });
-    let answer = |head: RequestHead, mut client: http2::Exchange| {
+    let answer = |head: Box<RequestHead>, mut client: http2::Exchange| {
         let visit = visit.clone();
         async move {
             // What became of it is between the client and its stream: a connection outlives both.
             let (mut timer, house) = (client.take_timer(), visit.desk.house());
             exchange::serve(&mut client, &head, &visit, &house, &mut timer).await;
             client.keep_timer(timer);
+            visit.desk.keep_head(head);
         }
     };
     let terms = desk.house().http2();
-    http2::serve(stream, early, terms, &desk.floor, answer).await.label()
+    http2::serve(stream, early, terms, &desk.floor, || desk.lend_head(), answer).await.label()
 }
 
 impl Gate {

@@ -76,6 +76,17 @@ impl<H: Default> Rack<H> {
 }
 
 impl Desk {
+    /// Room for the head of a request.
+    pub fn lend_head(&self) -> Box<RequestHead> {
+        self.heads.lend()
+    }
+
+    /// Takes back the head of a request that was served.
+    pub fn keep_head(&self, mut head: Box<RequestHead>) {
+        head.clear();
+        self.heads.take_back(head);
+    }
+
     /// The desk of a worker.
     pub fn new(floor: Rc<Floor>, houses: Arc<ArcSwap<House>>, metrics: Metrics, book: Rc<Book>) -> Self {
         Self {

@@ -148,17 +148,18 @@ impl Ending {
     }
 }
 
-/// Serves a connection to its end. `early` are bytes that were read from it already, the preface among them. `exchange`
-/// makes of each request what answers it; it is run as a session of its own.
+/// Serves a connection to its end. `early` are bytes that were read from it already, the preface among them. `heads` lends
+/// room for the head of a request, and `exchange` makes of each request what answers it; it is run as a session of its own.
 pub async fn serve<F, Fut>(
     stream: Stream,
     early: Vec<u8>,
     terms: Rc<Terms>,
     floor: &Rc<Floor>,
+    heads: impl Fn() -> Box<RequestHead>,
     mut exchange: F,
 ) -> Ending
 where
-    F: FnMut(RequestHead, Exchange) -> Fut,
+    F: FnMut(Box<RequestHead>, Exchange) -> Fut,
     Fut: Future<Output = ()> + 'static,
 {
     let shared = Rc::new(Shared::new(terms));
@@ -183,7 +184,7 @@ where
     loop {
         match poll_fn(|cx| session.poll_event(cx)).await {
             Event::Request(request, respond) => {
-                if let Some((head, client)) = session.admit(request, respond) {
+                if let Some((head, client)) = session.admit(heads(), request, respond) {
                     // In a box from the start: it is large, and a task moves what it is given several times.
                     spawn_session(Box::pin(exchange(head, client)));
                 }
@@ -271,14 +272,15 @@ impl Session {
         self.connection.graceful_shutdown();
     }
 
-    /// The request as the engine knows it; one that is malformed is answered here.
+    /// The request as the engine knows it, in `head`; one that is malformed is answered here.
     fn admit(
         &mut self,
+        mut head: Box<RequestHead>,
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
-    ) -> Option<(RequestHead, Exchange)> {
-        match head(&request, &self.shared.terms.head) {
-            Ok(head) => {
+    ) -> Option<(Box<RequestHead>, Exchange)> {
+        match fill(&mut head, &request, &self.shared.terms.head) {
+            Ok(()) => {
                 let exchange = Exchange::new(&head, request.into_body(), respond, self.shared.clone());
                 Some((head, exchange))
             }
@@ -308,7 +310,7 @@ impl Session {
     }
 }
 
-fn head(request: &Request<RecvStream>, limits: &HeadLimits) -> Result<RequestHead, Malformed> {
+fn fill(head: &mut RequestHead, request: &Request<RecvStream>, limits: &HeadLimits) -> Result<(), Malformed> {
     let uri = request.uri();
     let parts = Parts {
         method: request.method().as_str().as_bytes(),
@@ -317,7 +319,7 @@ fn head(request: &Request<RecvStream>, limits: &HeadLimits) -> Result<RequestHea
         ended: request.body().is_end_stream(),
     };
     let fields = request.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    RequestHead::from_parts(parts, fields, limits)
+    head.fill(parts, fields, limits)
 }
 
 /// Answers with a status alone.

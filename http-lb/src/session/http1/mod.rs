@@ -186,7 +186,7 @@ impl Http1 {
             }
         }
         let (begins, house) = (self.head.is_none(), self.desk().house());
-        let head = self.head.get_or_insert_with(|| self.line.visit.desk.heads.lend());
+        let head = self.head.get_or_insert_with(|| self.line.visit.desk.lend_head());
         match head.feed(bytes, &house.head) {
             // Nearly always a head is whole at once: then no clock is read.
             Ok(None) if begins => {
@@ -212,7 +212,7 @@ impl Http1 {
 
     /// Answers the request whose head is there.
     async fn answer(&mut self, house: Rc<Present>) -> After {
-        let Some(mut head) = self.head.take() else { return After::GoesOn };
+        let Some(head) = self.head.take() else { return After::GoesOn };
         self.line.requests += 1;
         let visit = self.line.visit.clone();
         let mut turn = Turn::new(&mut self.line, &self.seat, &head, house.clone());
@@ -226,8 +226,7 @@ impl Http1 {
             .await
         };
         let outcome = turn.outcome();
-        head.clear();
-        self.desk().heads.take_back(head);
+        self.desk().keep_head(head);
         match served {
             None => After::Closed(Ending::Terminated),
             Some((Served::Gone, _)) => After::Closed(Ending::Aborted),

@@ -20,19 +20,8 @@ pub struct Parts<'a> {
 }
 
 impl RequestHead {
-    /// The request of these parts, checked as strictly as one in text. Several Cookie fields become one
-    /// (RFC 9113 section 8.2.3).
-    pub fn from_parts<'a>(
-        parts: Parts<'_>,
-        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        limits: &HeadLimits,
-    ) -> Result<Self, Malformed> {
-        let mut head = Self::new();
-        head.fill(parts, fields, limits)?;
-        Ok(head)
-    }
-
-    /// Becomes the request of these parts, as [`from_parts`](Self::from_parts) makes it, in the room that it has.
+    /// Becomes the request of these parts, in the room that it has, checked as strictly as one in text. Several Cookie fields
+    /// become one (RFC 9113 section 8.2.3).
     pub fn fill<'a>(
         &mut self,
         parts: Parts<'_>,

@@ -246,7 +246,9 @@ fn parts<'a>(target: &'a str, authority: Option<&'a str>, ended: bool) -> Parts<
 
 fn from_parts(parts: Parts<'_>, fields: &[(&str, &str)]) -> Result<RequestHead, Malformed> {
     let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    RequestHead::from_parts(parts, fields, &HeadLimits::default())
+    let mut head = RequestHead::new();
+    head.fill(parts, fields, &HeadLimits::default())?;
+    Ok(head)
 }
 
 #[test]

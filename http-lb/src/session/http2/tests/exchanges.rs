@@ -132,7 +132,7 @@ async fn crumbs_of_a_cookie_are_one_field() {
 /// An answer that goes wrong in the exchange is a reset for its reader, never an end.
 async fn check_broken<F, Fut>(exchange: F)
 where
-    F: FnMut(RequestHead, Exchange) -> Fut + 'static,
+    F: FnMut(Box<RequestHead>, Exchange) -> Fut + 'static,
     Fut: Future<Output = ()> + 'static,
 {
     stage(async {

@@ -110,7 +110,7 @@ pub(super) async fn verdict(near: &mut UnixStream) -> String {
     "closed".to_owned()
 }
 
-async fn echo(_: RequestHead, mut client: Exchange) {
+async fn echo(_: Box<RequestHead>, mut client: Exchange) {
     while let Ok(Some(_)) = client.body().await {}
     let _ = answer(&mut client, 200, b"", b"ok").await;
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn hello(_: RequestHead, mut client: Exchange) {
+async fn hello(_: Box<RequestHead>, mut client: Exchange) {
     let _ = answer(&mut client, 200, b"", b"hello").await;
 }
 

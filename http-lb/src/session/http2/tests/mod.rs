@@ -70,7 +70,7 @@ async fn stage<T>(test: impl Future<Output = T>) -> T {
 /// Serves one connection on these terms, each request by `exchange`.
 fn serve_on<F, Fut>(terms: Terms, exchange: F) -> Scene
 where
-    F: FnMut(RequestHead, Exchange) -> Fut + 'static,
+    F: FnMut(Box<RequestHead>, Exchange) -> Fut + 'static,
     Fut: Future<Output = ()> + 'static,
 {
     serve_early(Vec::new(), terms, exchange)
@@ -79,7 +79,7 @@ where
 /// As [`serve_on`]; so much was read from the client already.
 fn serve_early<F, Fut>(early: Vec<u8>, terms: Terms, exchange: F) -> Scene
 where
-    F: FnMut(RequestHead, Exchange) -> Fut + 'static,
+    F: FnMut(Box<RequestHead>, Exchange) -> Fut + 'static,
     Fut: Future<Output = ()> + 'static,
 {
     let (near, far) = UnixStream::pair().unwrap();
@@ -87,7 +87,7 @@ where
     let floor = floor(&drain);
     let (tell, ending) = oneshot::channel();
     spawn_session(async move {
-        let _ = tell.send(serve(far.into(), early, Rc::new(terms), &floor, exchange).await);
+        let _ = tell.send(serve(far.into(), early, Rc::new(terms), &floor, Box::default, exchange).await);
     });
     Scene { near, drain, ending }
 }
