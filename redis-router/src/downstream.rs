@@ -2,20 +2,12 @@
 //! client, so that a reply costs no turn of the session's task. Kind: driver.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use proxy_core::link::Link;
-use tokio::time::{Sleep, sleep};
 
-/// Replies that a client may leave unread before it is not asked for more.
+/// Replies that a client may leave unread before no more are fetched for it.
 const UNHEARD_BYTES: usize = 256 * 1024;
-
-/// A client that takes nothing for so long, while more than that waits for it and it says more, wants to say all before it
-/// reads, as the pipelines of client libraries do: it and we would wait for each other for ever.
-const STALLED: Duration = Duration::from_secs(1);
 
 /// See the module. Lives in an `Rc` that the session and the ledger's entries share.
 pub struct Downstream {
@@ -35,8 +27,6 @@ pub struct Downstream {
     limit: usize,
     /// Bytes of the largest reply since the session last asked.
     largest: Cell<usize>,
-    /// Since it last took anything, if it takes too little: elapses when it has [`STALLED`].
-    stall: RefCell<Option<Pin<Box<Sleep>>>>,
 }
 
 impl Downstream {
@@ -52,7 +42,6 @@ impl Downstream {
             closed: Cell::new(false),
             limit,
             largest: Cell::new(0),
-            stall: RefCell::default(),
         }
     }
 
@@ -122,42 +111,33 @@ impl Downstream {
     pub fn flush(&self) {
         self.dirty.set(false);
         let waker = self.waker.borrow();
-        let _ = self.poll_flush(&mut Context::from_waker(&waker));
+        let mut link = self.link.borrow_mut();
+        match link.poll_flush(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending if link.outbox.rest().len() <= self.limit => {}
+            // It is gone, or reads so slowly that its replies would fill our memory.
+            _ => self.close(),
+        }
         if self.closed.get() || self.owed.get() < self.wake_below.get() {
             self.wake_below.set(0);
             waker.wake_by_ref();
         }
     }
 
-    /// Writes what waits for it: how many bytes still do. One that is gone is closed, and so is one that reads so slowly that
-    /// its replies would fill our memory.
+    /// Writes what waits for it, as far as it takes it: how many bytes it does not. The task is woken when it takes more.
     #[inline]
-    fn poll_flush(&self, cx: &mut Context<'_>) -> usize {
+    pub fn write_out(&self, cx: &mut Context<'_>) -> usize {
         let mut link = self.link.borrow_mut();
-        let before = link.outbox.rest().len();
-        let flushed = link.poll_flush(cx);
-        let waits = link.outbox.rest().len();
-        if waits < before {
-            self.stall.take();
-        }
-        if matches!(flushed, Poll::Ready(Err(_))) || waits > self.limit {
+        if let Poll::Ready(Err(_)) = link.poll_flush(cx) {
             self.close();
         }
-        waits
+        link.outbox.rest().len()
     }
 
-    /// Writes what waits for it, and tells whether it leaves so much unread that it is not to be asked for more now. The task
-    /// is woken when that is over. `says_more`: it may have more to say, so that it is asked for more when it has stalled.
+    /// As [`Downstream::write_out`]: whether it leaves so much unread that no more is to be fetched for it now.
     #[inline]
-    pub fn is_deaf(&self, cx: &mut Context<'_>, says_more: bool) -> bool {
-        self.poll_flush(cx) > UNHEARD_BYTES && !(says_more && self.has_stalled(cx))
-    }
-
-    /// Whether it has taken nothing for long.
-    fn has_stalled(&self, cx: &mut Context<'_>) -> bool {
-        let mut stall = self.stall.borrow_mut();
-        let stall = stall.get_or_insert_with(|| Box::pin(sleep(STALLED)));
-        stall.as_mut().poll(cx).is_ready()
+    pub fn is_deaf(&self, cx: &mut Context<'_>) -> bool {
+        self.write_out(cx) > UNHEARD_BYTES
     }
 
     /// Nothing more is to be said to this client; its session ends.

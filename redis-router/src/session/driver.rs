@@ -214,7 +214,15 @@ impl Session {
         if self.mux.is_full(cx.waker()) {
             return true;
         }
-        self.down.is_deaf(cx, true)
+        self.down.is_deaf(cx) && self.leaves_lane()
+    }
+
+    /// A client that leaves much unread may say more, and may want to say all of it before it reads anything, as pipelines of
+    /// client libraries do. It says it on a connection of its own, where Redis keeps the replies until they are read: on the
+    /// shared one they would come at once. True: it must hear first what waits for it, as it has nothing to say any more.
+    fn leaves_lane(&mut self) -> bool {
+        self.heavy = HEAVY;
+        self.ended || self.seat.is_draining()
     }
 
     /// Nobody has any bytes: the session may be over.

@@ -176,9 +176,28 @@ fn check_says_all_first(lines: &[&str], times: usize) {
 #[test]
 fn a_client_may_say_all_before_it_hears_anything() {
     let line = format!("SET k {}", "v".repeat(20_000));
-    check_says_all_first(&[&line], 200); // by the shared connection, and then by one of its own
+    check_says_all_first(&[&line], 1000); // by the shared connection, and then by one of its own: 100 MB of replies
     let large = format!("SET k {}", "v".repeat(200_000));
-    check_says_all_first(&[&large, "GET k"], 100);
+    check_says_all_first(&[&large, "GET k"], 400);
+}
+
+#[test]
+fn answers_of_our_own_wait_for_the_end_of_a_large_reply() {
+    for (line, expected) in [("DEBUG SLEEP 0", "-NOPERM"), ("CLIENT GETNAME", "$-1"), ("GET", "$9000000")] {
+        play(async |stage| {
+            stage.crown().await;
+            let mut client = stage.client();
+            let reply = format!("$9000000\r\n{}\r\n", "v".repeat(9_000_000)).leak();
+            stage.redis.says.set(Some(reply));
+            for _ in 0..2 {
+                client.says(&["GET k"]).await; // the second time on a connection of its own
+                client.says(&[line]).await;
+                client.hears_bytes(reply.len()).await;
+                client.hears(expected).await;
+                client.hears_the_rest().await;
+            }
+        });
+    }
 }
 
 #[test]
@@ -190,8 +209,9 @@ fn who_is_slow_to_read_one_large_reply_is_not_cut() {
         for reply in replies {
             stage.redis.says.set(Some(reply)); // behind a large one it has a connection of its own
             client.says(&["GET k"]).await;
+            client.says(&["PING"]).await;
             sleep(LONG).await;
-            client.hears_bytes(reply.len()).await;
+            client.hears_bytes(2 * reply.len()).await;
         }
     });
 }

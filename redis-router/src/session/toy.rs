@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use proxy_core::drain::Drain;
 use proxy_core::link::Link;
 use proxy_core::metrics::Registry as Metrics;
@@ -34,6 +35,9 @@ use crate::wire::{Args, Framed, Limits, RequestFramer};
 
 /// How long a request may wait for a master.
 pub(super) const HOLD: Duration = Duration::from_secs(3);
+
+/// Whatever can be said now is said by then.
+const SOON: Duration = Duration::from_millis(10);
 
 /// Longer than anybody waits for anything. The clock is the test's: it costs nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,23 +77,23 @@ impl Redis {
         redis
     }
 
+    /// Reads on while its answers wait to be read, as Redis does.
     async fn serve(self: Rc<Self>, mut stream: UnixStream) {
         let (mut cut, mut listens) = (self.cut.subscribe(), self.listens.subscribe());
-        let (mut framer, mut unread) = (RequestFramer::default(), Vec::new());
+        let (mut framer, mut unread, mut unsaid) = (RequestFramer::default(), Vec::new(), BytesMut::new());
+        let (mut reader, mut writer) = stream.split();
         loop {
             while let Ok(Framed::Whole(span)) = framer.next(&unread, &Limits::default()) {
-                let answer = self.answer(&unread[..span.len]);
+                unsaid.extend_from_slice(&self.answer(&unread[..span.len]));
                 unread.drain(..span.len);
-                if stream.write_all(&answer).await.is_err() {
-                    return;
-                }
             }
             let read = async {
                 let _ = listens.wait_for(|listens| *listens).await;
-                stream.read_buf(&mut unread).await
+                reader.read_buf(&mut unread).await
             };
             tokio::select! {
                 read = read => if !matches!(read, Ok(1..)) { return },
+                wrote = writer.write_buf(&mut unsaid), if !unsaid.is_empty() => if wrote.is_err() { return },
                 _ = cut.changed() => return,
             }
         }
@@ -211,6 +215,12 @@ impl Client {
         let mut heard = vec![0; count];
         let read = timeout(PATIENCE, self.0.read_exact(&mut heard)).await;
         read.expect("all of it, in time").unwrap();
+    }
+
+    /// It hears what else comes now, whatever that is.
+    pub(super) async fn hears_the_rest(&mut self) {
+        let mut heard = vec![0; 1 << 20];
+        while timeout(SOON, self.0.read(&mut heard)).await.is_ok_and(|read| matches!(read, Ok(1..))) {}
     }
 
     /// It says no more, and may still hear.

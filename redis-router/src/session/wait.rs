@@ -20,6 +20,7 @@ impl Session {
                 return Poll::Ready(Err(Ending::Terminated));
             }
             self.down.register(cx.waker());
+            self.down.write_out(cx);
             if self.down.is_closed() {
                 return Poll::Ready(Err(Ending::Aborted));
             }
@@ -39,6 +40,7 @@ impl Session {
                 return Poll::Ready(Err(Ending::Terminated));
             }
             self.down.register(cx.waker());
+            self.down.write_out(cx);
             let gone = !self.ended && self.down.link().read_ahead(cx, self.site.scratch(), AHEAD_BYTES);
             if gone || self.down.is_closed() { Poll::Ready(Err(Ending::Aborted)) } else { Poll::Pending }
         })

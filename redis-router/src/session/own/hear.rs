@@ -18,13 +18,12 @@ const HEAD_BYTES: usize = 512;
 impl Own<'_> {
     /// Server to client, one read's worth.
     pub(super) fn pump_upstream(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
-        let says_more = !self.session.down.link().inbox.is_empty();
-        if self.session.down.is_deaf(cx, says_more) {
-            return Continue(false);
-        }
         let Some(lease) = &mut self.lease else { return Break(Event::Lost) };
         if let Poll::Ready(Err(_)) = lease.link.poll_flush(cx) {
             return Break(Event::Lost);
+        }
+        if self.session.down.is_deaf(cx) {
+            return Continue(false); // what it says goes on to the server, which keeps the replies
         }
         let site = self.session.site.clone();
         let mut scratch = site.scratch().borrow();

@@ -347,7 +347,8 @@ impl Own<'_> {
 
     /// Nobody has any bytes. While the process drains, a client that is owed nothing may go.
     fn rest(&mut self) -> Poll<Event> {
-        let may_go = self.session.seat.is_draining() && self.pinned.owed() == 0 && self.large.is_none();
+        let owes = self.pinned.owed() > 0 || self.passing.is_some() || self.large.is_some();
+        let may_go = self.session.seat.is_draining() && !owes && self.session.down.link().inbox.is_empty();
         if may_go { Poll::Ready(Event::End(Ending::Drained)) } else { Poll::Pending }
     }
 

@@ -31,9 +31,7 @@ impl Own<'_> {
     /// Client to server, one read's worth.
     pub(super) fn pump_downstream(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
         let barred = self.barred && self.session.site.is_barred(cx.waker());
-        // While a reply is passed on in pieces, an answer of our own would fall into the middle of it.
-        let waits = self.waits || self.turned_away || self.passing.is_some();
-        if barred || waits || self.unsent() > UNSENT_BYTES {
+        if barred || self.waits || self.turned_away || self.unsent() > UNSENT_BYTES {
             return self.notice_hang_up(cx);
         }
         self.again |= std::mem::take(&mut self.barred);
@@ -67,17 +65,16 @@ impl Own<'_> {
     fn notice_hang_up(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
         let scratch = self.session.site.scratch();
         let mut link = self.session.down.link();
-        let before = link.inbox.rest().len();
         let gone = link.read_ahead(cx, scratch, AHEAD_BYTES);
-        let ahead = link.inbox.rest().len();
+        let said = !link.inbox.is_empty();
         drop(link);
-        let said = ahead > 0;
         self.again |= said;
         self.session.ended |= gone;
-        match gone && !(said && self.unsent() > UNSENT_BYTES) {
+        // What it said before it fell silent is still to be heard, once the server or the barrier lets it.
+        let unheard = said && (self.barred || self.unsent() > UNSENT_BYTES);
+        match gone && !unheard {
             true => self.wait_for_the_last(),
-            // One that says more is listened to differently.
-            false => Continue(ahead > before),
+            false => Continue(false),
         }
     }
 
@@ -126,7 +123,9 @@ impl Own<'_> {
                     n => n,
                 },
                 Err(violation) => {
-                    self.session.violated(&violation);
+                    if self.passing.is_none() {
+                        self.session.violated(&violation);
+                    }
                     break Break(Event::End(Ending::Protocol));
                 }
             };

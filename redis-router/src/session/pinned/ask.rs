@@ -140,7 +140,7 @@ impl Pinned {
             Role::Flag => What::Flag,
             Role::Debug => What::Debug,
             Role::Unknown => What::Unknown,
-            Role::Select(_) | Role::Local(_) if !self.ledger.is_empty() => return Order::Wait,
+            Role::Select(_) | Role::Local(_) if self.ledger.is_busy() => return Order::Wait,
             Role::Select(_) if self.is_done() => return Order::Local { verb: Verb::Select, quiet: false },
             Role::Select(db) => What::Select(db),
             Role::Local(verb) => {
@@ -211,7 +211,7 @@ impl Pinned {
     }
 
     fn get_redir(&mut self, out: &mut Vec<u8>) -> Order {
-        if !self.ledger.is_empty() {
+        if self.ledger.is_busy() {
             return Order::Wait;
         }
         let mut answer = Vec::new();

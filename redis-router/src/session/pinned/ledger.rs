@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use super::state::Family;
 use crate::command::{self, Command, Group};
 
-/// So many requests may be unanswered at once; the client's next ones wait.
-pub const DEPTH: usize = 16 * 1024;
+/// So many requests may be unanswered at once; the client's next ones wait. A client that says more than that before it reads
+/// anything waits for ever: with less, large pipelines would, and with more, one client could take much memory (80 bytes each).
+pub const DEPTH: usize = 512 * 1024;
 
 /// So many bytes of unanswered requests are kept, to be sent again; what exceeds this is answered with an error where
 /// it would have to be.
@@ -203,8 +204,16 @@ impl Ledger {
         }
     }
 
-    /// Our own answers at the front.
+    /// Whether anything is still to be answered, or the rest of an answer to come.
+    pub(super) fn is_busy(&self) -> bool {
+        self.midway || !self.is_empty()
+    }
+
+    /// Our own answers at the front, unless they would fall into the middle of a reply.
     pub(super) fn answer(&mut self, out: &mut Vec<u8>) {
+        if self.midway {
+            return;
+        }
         while let Some(Entry { what: What::Own(answer), .. }) = self.entries.front() {
             out.extend_from_slice(answer);
             self.pop();
