@@ -253,7 +253,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             pipeline: 4096,
-            output: Size::new(64 << 20),
+            output: Size::new(256 << 20), // `pipeline` replies that are just not large
             argument: Size::new(512 << 20), // Redis' proto-max-bulk-len
             arguments: 1 << 20,
             large: Size::new(64 << 10),

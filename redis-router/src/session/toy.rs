@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use proxy_core::config::Size;
 use proxy_core::drain::Drain;
 use proxy_core::link::Link;
 use proxy_core::metrics::Registry as Metrics;
@@ -35,6 +36,9 @@ use crate::wire::{Args, Framed, Limits, RequestFramer};
 
 /// How long a request may wait for a master.
 pub(super) const HOLD: Duration = Duration::from_secs(3);
+
+/// How much of what was asked for by a shared connection a client may leave unread.
+const OUTPUT: u64 = 64 << 20;
 
 /// Whatever can be said now is said by then.
 const SOON: Duration = Duration::from_millis(10);
@@ -158,7 +162,9 @@ impl Stage {
         let tally = Rc::new(Tally::new(&observed));
         let site = Site::open(Arc::new(common), Rc::new(dial), tally, floor.clone());
         let identity = Arc::new(Identity::default());
-        let terms = Arc::new(Terms::new(&Listener::default(), &Config::default(), identity));
+        let mut config = Config::default();
+        config.limits.output = Size::new(OUTPUT);
+        let terms = Arc::new(Terms::new(&Listener::default(), &config, identity));
         Self { redis, site, floor, guests: Registry::new(), terms, news, _dir: dir }
     }
 
