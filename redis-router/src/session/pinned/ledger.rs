@@ -127,6 +127,8 @@ pub(super) struct Ledger {
     pub(super) midway: bool,
     kept: usize,
     own: usize,
+    /// Changes of subscriptions. Counted, as each request of RESP2 asks.
+    changes: usize,
 }
 
 impl Ledger {
@@ -145,8 +147,7 @@ impl Ledger {
 
     /// Whether confirmations are owed.
     pub(super) fn subscribes(&self) -> bool {
-        let changes = |entry: &Entry| matches!(entry.what, What::Subscribe { .. } | What::Unsubscribe { .. });
-        self.entries.iter().any(changes)
+        self.changes > 0
     }
 
     pub(super) fn push(&mut self, mut entry: Entry) {
@@ -155,6 +156,7 @@ impl Ledger {
         }
         self.kept += entry.kept();
         self.own += usize::from(matches!(entry.what, What::Own(_)));
+        self.changes += usize::from(entry.what.is_change());
         self.entries.push_back(entry);
     }
 
@@ -162,6 +164,7 @@ impl Ledger {
         let entry = self.entries.pop_front()?;
         self.kept -= entry.kept();
         self.own -= usize::from(matches!(entry.what, What::Own(_)));
+        self.changes -= usize::from(entry.what.is_change());
         Some(entry)
     }
 
@@ -242,6 +245,11 @@ impl Ledger {
 }
 
 impl What {
+    /// Whether confirmations answer it.
+    fn is_change(&self) -> bool {
+        matches!(self, Self::Subscribe { .. } | Self::Unsubscribe { .. })
+    }
+
     /// Whether the client relies on it, where it is ours.
     pub(super) fn must_succeed(&self) -> bool {
         matches!(self, Self::Multi | Self::Monitor | Self::Tracking | Self::Caching | Self::Flag)
