@@ -56,6 +56,10 @@ impl Own<'_> {
                 }
             }
         }
+        // Once for all that came: it looks at everything that is owed.
+        if self.turned_away && self.pinned.may_hang_up(self.unsent()) {
+            return Break(Event::TurnedAway);
+        }
         Continue(())
     }
 
@@ -78,10 +82,6 @@ impl Own<'_> {
             Deliver::Stray => return Break(Event::Lost),
             Deliver::Replay => {
                 self.turned_away = true;
-                let unsent = self.unsent();
-                if self.pinned.may_hang_up(unsent) {
-                    return Break(Event::TurnedAway);
-                }
             }
         }
         Continue(())
