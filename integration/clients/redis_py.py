@@ -69,6 +69,11 @@ assert r.get("only") is None and other.get("only") == "here"
 big = "x" * (8 << 20)
 r.set("big", big)
 assert r.get("big") == big
+# A pipeline says all of it before it reads anything, however much comes back.
+with r.pipeline(transaction=False) as pipe:
+    for _ in range(40):
+        pipe.set("megabyte", big[: 1 << 20]).get("megabyte")
+    assert pipe.execute() == [True, big[: 1 << 20]] * 40
 try:
     r.incr("big")
 except redis.ResponseError as error:
