@@ -161,10 +161,10 @@ impl<'a> Court<'a> {
         self.endorses(candidate) || self.everyone().all(|seen| seen.repmgr.is_none())
     }
 
-    /// Whether a node on that timeline says that somebody else has become the primary. Its copy of `repmgr.nodes` came
+    /// Whether a node on a later timeline says that somebody else has become the primary. Its copy of `repmgr.nodes` came
     /// down that timeline, so it is what the new primary wrote about itself.
-    pub(super) fn deposed(&self, reign: &Reign, timeline: Timeline) -> bool {
-        let beyond = self.seen.iter().filter(|seen| seen.observation.highest_timeline() == timeline);
+    pub(super) fn deposed(&self, reign: &Reign) -> bool {
+        let beyond = self.seen.iter().filter(|seen| seen.observation.highest_timeline() > reign.timeline);
         let mut named = beyond.filter_map(|seen| seen.observation.names_primary());
         reign.node_id.is_some_and(|incumbent| named.any(|id| id != incumbent))
     }

@@ -82,6 +82,9 @@ impl<'a> Ruling<'a> {
         let mut others = self.court.candidates();
         others.retain(|other| other.timeline < stray.timeline && self.court.majority_names(other));
         let rightful = self.court.elect(others).map_err(|_| Held::Unconfirmed)?;
+        if self.court.deposed(&rightful.reign()) {
+            return Err(Held::Deposed);
+        }
         if !self.contest_is_over(stray.timeline) {
             return Err(Held::Contested);
         }
@@ -98,7 +101,8 @@ impl<'a> Ruling<'a> {
         if let Some(winner) = self.confirmed_challenger(above) {
             return Ok(winner.reign());
         }
-        if self.court.deposed(reign, above) {
+        // What is remembered may be a state file's, which holds no number of the node.
+        if self.court.deposed(&incumbent.reign()) {
             return Err(Held::Deposed);
         }
         if self.contest_is_over(above) { self.keep(incumbent) } else { Err(Held::Contested) }
@@ -161,7 +165,6 @@ impl<'a> Ruling<'a> {
 
     /// The primary is gone, demoted or out of sight: a strictly higher timeline is the proof of a promotion (rule R3 b).
     fn without_incumbent(&mut self, reign: &Reign) -> Outcome {
-        self.memory.contest = None;
         self.memory.absent = true;
         if self.court.is_unasked(&reign.node) {
             return Err(Held::Starting);
@@ -177,16 +180,21 @@ impl<'a> Ruling<'a> {
     }
 
     /// A risen node is accepted at once, unless there is a reason to doubt: a timeline above its own, an earlier contest
-    /// that it lost, or a router that knows the former primary only from its state file.
+    /// that it lost, or a router that knows the former primary only from its state file. That repmgr stands behind it
+    /// outweighs a timeline of which nobody says who leads it, as it does beside a living primary: after the contest.
     fn admit(&mut self, winner: &Seen<'a>) -> Result<(), Held> {
-        if self.court.endorses(winner) && self.memory.witnessed {
+        let (above, stands) = (self.newest(), self.court.endorses(winner) && self.memory.witnessed);
+        if self.court.deposed(&winner.reign()) || (above > winner.timeline && !stands) {
+            return Err(Held::Deposed);
+        }
+        if above > winner.timeline && !self.contest_is_over(above) {
+            return Err(Held::Contested);
+        }
+        if stands {
             return Ok(());
         }
-        if self.memory.overruled == Some(winner.timeline) {
+        if self.memory.overruled == Some(winner.timeline) && !self.court.majority_names(winner) {
             return Err(Held::Unconfirmed);
-        }
-        if self.newest() > winner.timeline {
-            return Err(Held::Deposed);
         }
         if self.memory.witnessed { Ok(()) } else { self.prove(winner) }
     }
