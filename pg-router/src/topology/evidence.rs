@@ -95,13 +95,17 @@ impl<'a> Court<'a> {
 
     /// The highest timeline of which any node is evidence, the given one left out.
     pub(super) fn highest_timeline(&self, except: Option<Timeline>) -> Timeline {
-        let timelines = self.seen.iter().map(|seen| seen.observation.highest_timeline());
-        timelines.filter(|timeline| Some(*timeline) != except).max().unwrap_or(0)
+        self.timelines().filter(|timeline| Some(*timeline) != except).max().unwrap_or(0)
+    }
+
+    /// The timelines of which there is evidence.
+    pub(super) fn timelines(&self) -> impl Iterator<Item = Timeline> + '_ {
+        self.seen.iter().map(|seen| seen.observation.highest_timeline())
     }
 
     /// Whether any node is evidence of this timeline.
     pub(super) fn is_in_evidence(&self, timeline: Timeline) -> bool {
-        self.seen.iter().any(|seen| seen.observation.highest_timeline() == timeline)
+        self.timelines().any(|evident| evident == timeline)
     }
 
     /// Rule R4: the highest timeline wins; among equals the one most standbys follow, then the one most members name,

@@ -58,6 +58,9 @@ impl<'a> Ruling<'a> {
         memory.contest = memory.contest.filter(|(timeline, _)| court.is_in_evidence(*timeline));
         memory.overruled =
             memory.overruled.filter(|stray| court.is_in_evidence(*stray) || !court.all_in_sight());
+        let stray = memory.overruled;
+        memory.evident.retain(|timeline, _| court.is_in_evidence(*timeline) || stray == Some(*timeline));
+        court.timelines().for_each(|timeline| _ = memory.evident.entry(timeline).or_insert(court.now));
     }
 
     /// Nothing is known from before: a majority must be in sight, and repmgr must name the candidate (rule R3 c).
@@ -85,7 +88,7 @@ impl<'a> Ruling<'a> {
         if self.court.deposed(&rightful.reign()) {
             return Err(Held::Deposed);
         }
-        if !self.contest_is_over(stray.timeline) {
+        if !self.contest_is_over(stray.timeline, rightful.timeline) {
             return Err(Held::Contested);
         }
         Ok(rightful.reign())
@@ -105,7 +108,11 @@ impl<'a> Ruling<'a> {
         if self.court.deposed(&incumbent.reign()) {
             return Err(Held::Deposed);
         }
-        if self.contest_is_over(above) { self.keep(incumbent) } else { Err(Held::Contested) }
+        if self.contest_is_over(above, incumbent.timeline) {
+            self.keep(incumbent)
+        } else {
+            Err(Held::Contested)
+        }
     }
 
     /// Rule R6: beside a living primary a higher timeline counts once repmgr confirms it.
@@ -116,19 +123,19 @@ impl<'a> Ruling<'a> {
         self.court.endorses(&challenger).then_some(challenger)
     }
 
-    /// Rule R6, the other half: unconfirmed for too long, the higher timeline is a stray, and remembered as one.
-    fn contest_is_over(&mut self, timeline: Timeline) -> bool {
-        if self.memory.overruled == Some(timeline) {
-            self.alerts.push(Alert::Overruled(timeline));
-            return true;
-        }
-        let since = match self.memory.contest {
-            Some((contested, since)) if contested == timeline => since,
-            _ => self.court.now,
-        };
-        self.memory.contest = Some((timeline, since));
-        if self.court.now.saturating_sub(since) < self.court.limits.contest {
-            self.alerts.push(Alert::Contest(timeline));
+    /// Rule R6, the other half: unconfirmed for too long, the higher timeline is a stray, and remembered as one. So is each
+    /// other one above `believed`, which has its own time.
+    fn contest_is_over(&mut self, timeline: Timeline, believed: Timeline) -> bool {
+        let judged = self.memory.overruled == Some(timeline);
+        let known = self.memory.contest.filter(|(contested, _)| *contested == timeline);
+        self.memory.contest = (!judged).then(|| known.unwrap_or((timeline, self.court.now)));
+        let evident = self.memory.evident.range(believed + 1..).map(|(other, since)| (*other, *since));
+        let others = evident.filter(|(other, _)| *other != timeline);
+        let waits = |since| self.court.now.saturating_sub(since) < self.court.limits.contest;
+        if let Some((young, _)) =
+            self.memory.contest.into_iter().chain(others).find(|(_, since)| waits(*since))
+        {
+            self.alerts.push(Alert::Contest(young));
             return false;
         }
         self.memory.overruled = Some(timeline);
@@ -187,7 +194,7 @@ impl<'a> Ruling<'a> {
         if self.court.deposed(&winner.reign()) || (above > winner.timeline && !stands) {
             return Err(Held::Deposed);
         }
-        if above > winner.timeline && !self.contest_is_over(above) {
+        if above > winner.timeline && !self.contest_is_over(above, winner.timeline) {
             return Err(Held::Contested);
         }
         if stands {

@@ -1,5 +1,6 @@
 //! The judge's vocabulary: what it remembers, what bounds it, and what it says. Kind: pure.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct Memory {
     pub contest: Option<(Timeline, Moment)>,
     /// The higher timeline that nobody confirmed in time. It must be confirmed before it is ever accepted.
     pub overruled: Option<Timeline>,
+    /// Since when each timeline in evidence has been so; a stray's for as long as it is remembered.
+    pub evident: BTreeMap<Timeline, Moment>,
     /// The node that stands alone before us, and since when.
     pub lone: Option<(NodeKey, Moment)>,
 }

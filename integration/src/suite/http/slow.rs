@@ -2,9 +2,7 @@
 //! taken by turns.
 //!
 //! slowhttptest polls its connections without a pause and takes most of a processor for that. Real attackers bring their own:
-//! where there are two, it has the first for itself, and everybody else shares the second, attacked or not. The first is kept
-//! as busy by a loop that does nothing while there is no attack: a neighbour at work is enough to make a p99 a third larger,
-//! which says nothing about http-lb. Kind: driver.
+//! where there are two, it has the first for itself, and everybody else shares the second, attacked or not. Kind: driver.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -60,9 +58,7 @@ pub(super) fn run(binary: &Path, quick: bool) -> Result<Part> {
         let (mut without, mut with) = (histogram()?, histogram()?);
         let mut errors = 0;
         for round in 1..=rounds {
-            let idler = places.as_ref().map(|places| Process::spawn(&places.idle())).transpose()?;
             let before = ordinary(addr, window)?;
-            drop(idler);
             let attack = Process::spawn(&attack(addr, flags, path, window, places.as_ref()))?;
             std::thread::sleep(RAMP);
             let during = ordinary(addr, window)?;
@@ -126,16 +122,6 @@ impl Places {
         sched_setaffinity(None, &second).map_err(std::io::Error::from)?;
         Ok(Some(Self { before, theirs }))
     }
-
-    /// `program` on the attackers' processor.
-    fn there(&self, program: &str) -> Spec {
-        Spec::new("taskset").args(["--cpu-list", &self.theirs.to_string(), program])
-    }
-
-    /// Keeps the attackers' processor busy.
-    fn idle(&self) -> Spec {
-        self.there("sh").args(["-c", "while :; do :; done"])
-    }
 }
 
 impl Drop for Places {
@@ -161,7 +147,7 @@ fn ordinary(addr: SocketAddr, window: Duration) -> Result<Outcome> {
 fn attack(addr: SocketAddr, flags: &[&str], path: &str, window: Duration, places: Option<&Places>) -> Spec {
     let seconds = (window + RAMP + WARM).as_secs() + 5;
     let spec = match places {
-        Some(places) => places.there("slowhttptest"),
+        Some(places) => Spec::new("taskset").args(["--cpu-list", &places.theirs.to_string(), "slowhttptest"]),
         None => Spec::new("slowhttptest"),
     };
     spec.args(flags.iter().copied())

@@ -165,11 +165,9 @@ impl Router {
         assert!(stray || !replaced, "writes go to a primary that the followers of another have left");
     }
 
-    /// While a higher timeline stands beside the living primary, writes are held until the limit has passed. What stands
-    /// between the primary and a stray that was judged, a second stray, was judged with it.
+    /// While a higher timeline stands beside the living primary, writes are held until the limit has passed.
     fn check_contest(&self, now: Moment, index: usize, timeline: Timeline) {
-        let judged = self.memory.overruled.unwrap_or(timeline);
-        for (higher, since) in self.journal.beside.range((timeline + 1).max(judged)..) {
+        for (higher, since) in self.journal.beside.range(timeline + 1..) {
             let held = now - *since >= self.limits.contest;
             assert!(
                 held,
