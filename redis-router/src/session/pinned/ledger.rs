@@ -79,6 +79,9 @@ pub(super) struct Entry {
     pub(super) whole: bool,
 }
 
+/// What [`DEPTH`] counts on.
+const _: () = assert!(size_of::<Entry>() <= 80);
+
 impl Entry {
     pub(super) fn new(what: What, command: &'static Command, audience: Audience, len: usize) -> Self {
         Self { what, command, audience, len, request: None, not_run: false, whole: true }
