@@ -60,8 +60,8 @@ pub struct Celery {
 pub struct Tasks {
     /// Tasks that Celery said were sent.
     pub sent: usize,
-    /// Of those, the ones that were never done, and when each was sent.
-    pub lost: Vec<(u64, SystemTime)>,
+    /// Of those, the ones that were never done.
+    pub lost: Vec<LostTask>,
     /// Tasks that were done more than once.
     pub twice: usize,
     /// Errors of the producer.
@@ -70,10 +70,23 @@ pub struct Tasks {
     pub cut_off: usize,
     /// How often it took for a loss the answer that nobody knows whether its write has run: it then leaves its connection.
     pub gave_up: usize,
+    /// What the worker's log says of each time that it left its broker or found none.
+    pub losses: Vec<String>,
     /// Whether the worker still worked at the end.
     pub alive: bool,
     /// The slowest sending.
     pub slowest_ms: f64,
+}
+
+/// A task that was sent and never done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostTask {
+    /// Its number: they are sent in their order.
+    pub number: u64,
+    /// When it was sent.
+    pub sent: SystemTime,
+    /// When the worker was first beyond it: a task that was sent later was done. It takes them in the order of the queue.
+    pub passed: Option<SystemTime>,
 }
 
 #[derive(Deserialize)]
@@ -119,15 +132,16 @@ impl Celery {
         let sent: Sent = ask(&mut self.producer, &self.dir.join("sent"), &self.dir.join("producer.log"))?;
         let alive = self.work_off(&sent) && self.worker.alive();
         self.worker.stop(IDLE)?;
-        let done = counts(&fs::read_to_string(self.dir.join("done")).unwrap_or_default());
+        let notes = notes(&self.dir.join("done"));
         let log = fs::read_to_string(self.dir.join("worker.log")).unwrap_or_default();
         let losses = losses(&log);
         let gave_up = losses.iter().filter(|entry| entry.trim_end().ends_with(UNKNOWN_OUTCOME)).count();
         Ok(Tasks {
-            lost: sent.sent.iter().filter(|(number, _)| !done.contains_key(number)).map(moment).collect(),
-            twice: done.values().filter(|count| **count > 1).count(),
+            lost: lost(&sent.sent, &notes),
+            twice: notes.values().filter(|times| times.len() > 1).count(),
             cut_off: losses.len() - gave_up,
             gave_up,
+            losses: losses.into_iter().map(str::to_owned).collect(),
             sent: sent.sent.len(),
             errors: sent.errors,
             slowest_ms: sent.slowest_ms,
@@ -148,7 +162,7 @@ impl Celery {
     }
 
     fn did(&self, number: u64) -> bool {
-        counts(&fs::read_to_string(self.dir.join("done")).unwrap_or_default()).contains_key(&number)
+        notes(&self.dir.join("done")).contains_key(&number)
     }
 }
 
@@ -229,17 +243,36 @@ fn ask<T: DeserializeOwned>(process: &mut Process, result: &Path, log: &Path) ->
     serde_json::from_str(&text).map_err(|e| Error::new(format!("{}: {e}", result.display())))
 }
 
-fn moment(&(number, at): &(u64, f64)) -> (u64, SystemTime) {
-    (number, SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(at).unwrap_or_default())
+/// When each number was noted, in seconds since 1970.
+type Notes = BTreeMap<u64, Vec<f64>>;
+
+/// A last line without its end is not read yet.
+fn notes(file: &Path) -> Notes {
+    let mut notes = Notes::new();
+    let text = fs::read_to_string(file).unwrap_or_default();
+    for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        if let Some((number, at)) = line.split_once(' ')
+            && let (Ok(number), Ok(at)) = (number.parse(), at.parse())
+        {
+            notes.entry(number).or_default().push(at);
+        }
+    }
+    notes
 }
 
-/// How often each number was noted.
-fn counts(notes: &str) -> BTreeMap<u64, usize> {
-    let mut counts = BTreeMap::new();
-    for number in notes.lines().filter_map(|line| line.parse().ok()) {
-        *counts.entry(number).or_default() += 1;
-    }
-    counts
+/// What was sent (each number with its time) and is not among the notes.
+fn lost(sent: &[(u64, f64)], notes: &Notes) -> Vec<LostTask> {
+    let lost = sent.iter().filter(|(number, _)| !notes.contains_key(number));
+    lost.map(|&(number, at)| LostTask { number, sent: moment(at), passed: passed(number, notes) }).collect()
+}
+
+fn passed(number: u64, notes: &Notes) -> Option<SystemTime> {
+    let later = notes.range(number + 1..).flat_map(|(_, times)| times);
+    later.copied().min_by(f64::total_cmp).map(moment)
+}
+
+fn moment(at: f64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(at).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -247,8 +280,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_done_twice_is_seen() {
-        assert_eq!(counts("1\n2\n1\n"), BTreeMap::from([(1, 2), (2, 1)]));
+    fn a_lost_task_is_passed_when_the_first_later_one_is_done() {
+        let sent = [(0, 1.0), (1, 2.0), (2, 3.0), (3, 4.0)];
+        let notes = Notes::from([(0, vec![1.5]), (2, vec![9.0, 3.5])]);
+        let expected = [
+            LostTask { number: 1, sent: moment(2.0), passed: Some(moment(3.5)) },
+            LostTask { number: 3, sent: moment(4.0), passed: None },
+        ];
+        assert_eq!(lost(&sent, &notes), expected);
     }
 
     #[test]
