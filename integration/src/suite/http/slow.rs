@@ -1,8 +1,10 @@
 //! slowhttptest in each of its modes, while 16 ordinary clients are served: their p99 beside the one without an attack,
 //! taken by turns.
 //!
-//! slowhttptest polls its connections without a pause and takes most of a processor for that. Real attackers bring their own:
-//! where there are two, it has the first for itself, and everybody else shares the second, attacked or not. Kind: driver.
+//! slowhttptest polls its connections without a pause, a whole processor long. Real attackers bring their own, and a busy
+//! neighbour costs the ordinary clients a third of their p99 by itself: so it gets what nobody else asks for
+//! (`SCHED_IDLE`) of the one processor that all are on, attacked or not. It ends when all of its connections were closed:
+//! it is begun again then, for as long as it is looked at. Kind: driver.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -53,16 +55,21 @@ pub(super) fn run(binary: &Path, quick: bool) -> Result<Part> {
     let stage = Stage::start(binary, &Wishes { workers: 4, ..Wishes::default() })?;
     let (rounds, window) = if quick { (1, Duration::from_secs(5)) } else { (4, Duration::from_secs(8)) };
     let addr = stage.router.addr();
-    let places = Places::assign(&stage)?;
+    let _place = Place::assign(&stage)?;
     for (name, flags, path) in MODES {
         let (mut without, mut with) = (histogram()?, histogram()?);
         let mut errors = 0;
         for round in 1..=rounds {
             let before = ordinary(addr, window)?;
-            let attack = Process::spawn(&attack(addr, flags, path, window, places.as_ref()))?;
+            let attack = Process::spawn(&attack(addr, flags, path, window))?;
             std::thread::sleep(RAMP);
+            let (standing, opened) = (stage.connections("active")?, stage.connections("total")?);
             let during = ordinary(addr, window)?;
+            let attackers = standing + stage.connections("total")? - opened - CLIENTS as f64;
             drop(attack);
+            if attackers < f64::from(ATTACKERS) {
+                return Err(Error::new(format!("{name}: only {attackers} connections attacked")));
+            }
             say(format_args!(
                 "slow: {name} {round}/{rounds}: p99 {:.0} us, {:.0} us without",
                 during.percentile(99.0),
@@ -91,40 +98,36 @@ fn histogram() -> Result<Histogram<u64>> {
     Histogram::new(3).map_err(|e| Error::new(e.to_string()))
 }
 
-/// Who has which processor while slow attackers are at work; the thread that began it goes back to where it was in the end.
-struct Places {
-    /// Where it was.
+/// http-lb, gunicorn and this thread, from which the clients are begun, on one processor; the thread goes back to where it
+/// was in the end.
+struct Place {
     before: CpuSet,
-    /// The attackers' processor.
-    theirs: usize,
 }
 
-impl Places {
-    /// Puts http-lb, gunicorn and this thread, from which the load client is begun, on the second processor that we may use;
-    /// `None`: there is only one.
-    fn assign(stage: &Stage) -> Result<Option<Self>> {
+impl Place {
+    /// Takes the last processor that we may use: the first has more of the machine's own work.
+    fn assign(stage: &Stage) -> Result<Self> {
         let before = sched_getaffinity(None).map_err(std::io::Error::from)?;
-        let mut usable = (0..CpuSet::MAX_CPU).filter(|cpu| before.is_set(*cpu));
-        let (Some(theirs), Some(ours)) = (usable.next(), usable.next()) else { return Ok(None) };
-        let mut second = CpuSet::new();
-        second.set(ours);
+        let usable = (0..CpuSet::MAX_CPU).rfind(|cpu| before.is_set(*cpu));
+        let mut ours = CpuSet::new();
+        ours.set(usable.ok_or_else(|| Error::new("no processor that we may use"))?);
         let mut pids = vec![stage.router.pid(), stage.application.pid()];
         while let Some(pid) = pids.pop() {
             for task in fs::read_dir(format!("/proc/{pid}/task"))? {
                 let task = task?.path();
                 let id = task.file_name().and_then(|name| Pid::from_raw(name.to_str()?.parse().ok()?));
                 let id = id.ok_or_else(|| Error::new("a task without a number"))?;
-                sched_setaffinity(Some(id), &second).map_err(std::io::Error::from)?;
+                sched_setaffinity(Some(id), &ours).map_err(std::io::Error::from)?;
                 let children = fs::read_to_string(task.join("children")).unwrap_or_default();
                 pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
             }
         }
-        sched_setaffinity(None, &second).map_err(std::io::Error::from)?;
-        Ok(Some(Self { before, theirs }))
+        sched_setaffinity(None, &ours).map_err(std::io::Error::from)?;
+        Ok(Self { before })
     }
 }
 
-impl Drop for Places {
+impl Drop for Place {
     fn drop(&mut self) {
         let _ = sched_setaffinity(None, &self.before); // what follows is slower without it, not wrong
     }
@@ -144,21 +147,14 @@ fn ordinary(addr: SocketAddr, window: Duration) -> Result<Outcome> {
 }
 
 /// It ends by itself, too.
-fn attack(addr: SocketAddr, flags: &[&str], path: &str, window: Duration, places: Option<&Places>) -> Spec {
+fn attack(addr: SocketAddr, flags: &[&str], path: &str, window: Duration) -> Spec {
     let seconds = (window + RAMP + WARM).as_secs() + 5;
-    let spec = match places {
-        Some(places) => Spec::new("taskset").args(["--cpu-list", &places.theirs.to_string(), "slowhttptest"]),
-        None => Spec::new("slowhttptest"),
-    };
-    spec.args(flags.iter().copied())
-        .args([
-            "-c",
-            &ATTACKERS.to_string(),
-            "-r",
-            &ATTACKERS_A_SECOND.to_string(),
-            "-l",
-            &seconds.to_string(),
-        ])
-        .args(["-u", &format!("http://{addr}{path}"), "-p", "3"])
+    let again =
+        format!("end=$((SECONDS + {seconds})); while [ $SECONDS -lt $end ]; do slowhttptest \"$@\"; done");
+    Spec::new("chrt")
+        .args(["--idle", "0", "bash", "-c", &again, "attack"])
+        .args(flags.iter().copied())
+        .args(["-c", &ATTACKERS.to_string(), "-r", &ATTACKERS_A_SECOND.to_string()])
+        .args(["-l", &seconds.to_string(), "-u", &format!("http://{addr}{path}"), "-p", "3"])
         .env("TERM", "dumb")
 }

@@ -140,6 +140,11 @@ impl Stage {
         number.ok_or_else(|| Error::new(format!("no {figure} in {text}")))
     }
 
+    /// Connections of clients: the `active` ones, or the `total` since the start.
+    pub(super) fn connections(&self, which: &str) -> Result<f64> {
+        self.router.metric(&format!("http_lb_sessions_{which}"))
+    }
+
     /// Forgets how much memory http-lb once had, so that its peak is of what follows (proc(5), `clear_refs`).
     pub(super) fn forget_peak(&self) -> Result<()> {
         let path = format!("/proc/{}/clear_refs", self.router.pid());
