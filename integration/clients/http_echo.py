@@ -1,10 +1,11 @@
 """An application that tells what reached it, as JSON; for gunicorn.
 
-/slow takes half a second, /big answers a mebibyte, /chunks streams without a length, /cookie sets one.
+/slow takes half a second, /held?FILE as long as that file is not there (at most 20 s), /big answers a mebibyte, /chunks streams without a length, /cookie sets one.
 """
 
 import hashlib
 import json
+import os
 import time
 
 
@@ -13,6 +14,10 @@ def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/slow":
         time.sleep(0.5)
+    if path == "/held":
+        end = time.monotonic() + 20
+        while not os.path.exists(environ["QUERY_STRING"]) and time.monotonic() < end:
+            time.sleep(0.01)
     if path == "/big":
         return answer(start_response, b"x" * 1024 * 1024)
     if path == "/chunks":

@@ -11,11 +11,14 @@ use integration::{
     process::Spec,
     python,
     router::{self, HttpLbOptions, Router},
+    wait::eventually,
 };
 use std::{
     fs,
-    net::SocketAddr,
+    io::Write,
+    net::{SocketAddr, TcpStream},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -59,6 +62,13 @@ impl Stage {
 
     fn addr(&self) -> SocketAddr {
         self.lb.addr()
+    }
+
+    fn counts(&self, metric: &str, expected: f64) -> Result<()> {
+        eventually(SOON, &format!("{metric} {expected}"), || match self.lb.metric(metric) {
+            Ok(value) if value == expected => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        })
     }
 
     fn crowd(&self, per_second: f64, manner: Manner, request: fn(SocketAddr) -> Request) -> Result<Crowd> {
@@ -191,6 +201,38 @@ fn who_comes_too_many_is_told_to_come_again() -> Result<()> {
     let served = visits.iter().filter(|visit| visit.served()).count();
     assert!(rude.is_empty() && served > 10, "{served} served, {rude:?}");
     Ok(())
+}
+
+/// Who waits for a worker and goes away must not be computed for: at an on-sale peak most who press "reload" do that.
+#[test]
+fn who_leaves_the_queue_costs_no_worker() -> Result<()> {
+    let stage = Stage::set(1, |_| {})?;
+    let (addr, open) = (stage.addr(), stage.dir.path().join("open"));
+    let path = format!("/held?{}", open.display());
+    let ask = |path: &str| http::ask(addr, "GET", path, None, SOON).map(|(status, _)| status);
+    let dialled = stage.lb.metric("http_lb_dialled_total")?;
+    thread::scope(|scope| {
+        let held: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| ask(&path))).collect();
+        stage.counts("http_lb_slots_used", WORKERS as f64)?;
+        let mut waiting = Vec::new();
+        for _ in 0..5 {
+            let mut client = TcpStream::connect(addr)?;
+            client.write_all(b"GET /left HTTP/1.1\r\nHost: shop\r\n\r\n")?;
+            waiting.push(client);
+        }
+        stage.counts("http_lb_queue_length", 5.0)?;
+        drop(waiting);
+        stage.counts("http_lb_abandoned_total", 5.0)?;
+        stage.counts("http_lb_queue_length", 0.0)?;
+        fs::write(&open, "")?;
+        for visit in held {
+            assert_eq!(visit.join().expect("no panic")?, 200);
+        }
+        Ok::<_, Error>(())
+    })?;
+    assert_eq!(ask("/")?, 200);
+    // gunicorn's sync workers take one request from a connection.
+    stage.counts("http_lb_dialled_total", dialled + WORKERS as f64 + 1.0)
 }
 
 #[test]
