@@ -68,10 +68,17 @@ fn find(text: &[u8], test: impl Fn(u64) -> u64) -> Option<usize> {
             return first(found).map(|at| index * 32 + at);
         }
     }
-    // Filled up with what no test is for.
-    let mut last = [b'a'; 32];
-    last[..rest.len()].copy_from_slice(rest);
-    first(words(&last).map(test)).map(|at| text.len() - rest.len() + at)
+    let from = text.len() - rest.len();
+    let (words, rest) = rest.as_chunks();
+    for (index, bytes) in words.iter().enumerate() {
+        let found = test(u64::from_le_bytes(*bytes));
+        if found != 0 {
+            return Some(from + index * 8 + lowest(found));
+        }
+    }
+    // One by one, among what no test is for.
+    let alone = |byte: &u8| test(all(b'a') & !0xff | u64::from(*byte)) != 0;
+    rest.iter().position(alone).map(|at| text.len() - rest.len() + at)
 }
 
 #[inline(always)]

@@ -72,15 +72,19 @@ fn port(text: &[u8]) -> Port {
 
 /// The host in an authority, which is valid, without its port.
 pub(super) fn host_of(authority: &[u8]) -> &[u8] {
-    split_port(authority).0
+    split_host(authority).0
+}
+
+/// The host, and what is behind it.
+fn split_host(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(match text {
+        [b'[', ..] => memchr::memchr(b']', text).map_or(text.len(), |end| end + 1),
+        _ => memchr::memchr(b':', text).unwrap_or(text.len()),
+    })
 }
 
 fn split_port(text: &[u8]) -> (&[u8], Port) {
-    let after = match text {
-        [b'[', ..] => memchr::memchr(b']', text).map_or(text.len(), |end| end + 1),
-        _ => memchr::memchr(b':', text).unwrap_or(text.len()),
-    };
-    let (host, rest) = text.split_at(after);
+    let (host, rest) = split_host(text);
     let port = match rest {
         [] => Port::None,
         [b':', digits @ ..] if digits.len() <= 5 => {
