@@ -4,7 +4,6 @@ use crate::wire::{Name, RequestHead};
 
 /// The longest id that is taken over.
 const LONGEST: usize = 64;
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The id of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,10 +92,22 @@ pub fn begin(trace: u128, span: u64) -> [u8; 55] {
 }
 
 fn hex(bytes: &[u8], out: &mut [u8]) {
-    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
+    let (numbers, _) = bytes.as_chunks();
+    let (places, _) = out.as_chunks_mut();
+    for (digits, number) in places.iter_mut().zip(numbers) {
+        *digits = eight_digits(u32::from_be_bytes(*number));
     }
+}
+
+/// All digits of a number at once, each in its byte of a word.
+const fn eight_digits(number: u32) -> [u8; 8] {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let halves = (number as u64 | (number as u64) << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+    let values = (bytes | bytes << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // One for each value beyond nine: six more carry it into the upper half of its byte.
+    let letters = (values + ONES * 6) >> 4 & ONES;
+    (values + ONES * b'0' as u64 + letters * (b'a' - b'0' - 10) as u64).to_be_bytes()
 }
 
 #[cfg(test)]
