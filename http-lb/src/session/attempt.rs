@@ -80,10 +80,10 @@ pub(super) async fn ask<C: Client>(
     };
     let Near { desk, timer, .. } = near;
     let (method, late) = (request.method, begun + bounds.response);
-    let mut attempt = Attempt { client, speech, talk, answer, method, bounds, desk, timer, late };
-    let (mut turns, mut informed) = (0, 0);
+    let mut attempt =
+        Attempt { client, speech, talk, answer, method, bounds, desk, timer, late, prompt: stale };
+    let mut informed = 0;
     loop {
-        turns += 1;
         match attempt.next().await {
             Event::Heard(Ok(data)) if !attempt.answer.is_interim() => return attempt.answered(data),
             Event::Heard(Ok(_)) if informed == INFORMED => return Err(Failure::Broken),
@@ -99,9 +99,6 @@ pub(super) async fn ask<C: Client>(
                 attempt.speech.add(piece.map_err(Failure::Body)?)?;
                 attempt.late = Instant::now() + bounds.response;
             }
-            // Nearly always the first turn says all: then no clock is read.
-            Event::Said if turns == 1 && stale => {}
-            Event::Said => attempt.late = Instant::now() + bounds.response,
             Event::Late => return Err(Failure::Late),
         }
     }
@@ -119,14 +116,14 @@ struct Attempt<'a, C> {
     timer: &'a mut Watchdog,
     /// Until when the answer's head must have come.
     late: Instant,
+    /// The connection was kept, and nothing has happened on it since.
+    prompt: bool,
 }
 
 /// What happens while a request is on its way.
 enum Event {
     /// A head has come, or will not.
     Heard(Result<Range<usize>, Lost>),
-    /// The request is said to its last byte.
-    Said,
     /// The client has sent more of its body.
     Piece(Result<Option<Bytes>, BodyFault>),
     /// The client has left.
@@ -138,19 +135,25 @@ enum Event {
 impl<C: Client> Attempt<'_, C> {
     /// Speaks and listens until something happens.
     async fn next(&mut self) -> Event {
-        let Self { client, speech, talk, answer, method, bounds, desk, timer, late } = self;
+        let Self { client, speech, talk, answer, method, bounds, desk, timer, late, prompt } = self;
         let event = poll_fn(|cx| {
             let spoke = speech.poll(talk, cx);
             let heard = talk.poll_head(cx, &mut desk.floor.scratch.borrow(), answer, &bounds.head, *method);
             match (heard, spoke) {
-                (Poll::Ready(heard), _) => Poll::Ready(Some(Event::Heard(heard))),
-                (Poll::Pending, Some(Word::NeedsMore)) => Poll::Ready(None),
-                (Poll::Pending, Some(Word::Done)) => Poll::Ready(Some(Event::Said)),
-                (Poll::Pending, None) if client.poll_gone(cx).is_ready() => Poll::Ready(Some(Event::Left)),
-                (Poll::Pending, None) => timer.poll_late(cx, *late).map(|()| Some(Event::Late)),
+                (Poll::Ready(heard), _) => return Poll::Ready(Some(Event::Heard(heard))),
+                (Poll::Pending, Some(Word::NeedsMore)) => return Poll::Ready(None),
+                // Nearly always all is said at once: then no clock is read.
+                (Poll::Pending, Some(Word::Done)) if !*prompt => *late = Instant::now() + bounds.response,
+                (Poll::Pending, _) => {}
+            }
+            match client.poll_gone(cx) {
+                Poll::Ready(()) => Poll::Ready(Some(Event::Left)),
+                Poll::Pending => timer.poll_late(cx, *late).map(|()| Some(Event::Late)),
             }
         });
-        match event.await {
+        let event = event.await;
+        *prompt = false;
+        match event {
             Some(event) => event,
             None => self.next_piece().await,
         }
