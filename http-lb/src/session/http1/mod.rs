@@ -14,7 +14,7 @@ mod tests;
 mod turn;
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -108,7 +108,7 @@ impl Http1 {
                 // In boxes of their own: what a request needs, an idle connection must not hold.
                 Arrival::Request(house) => {
                     after_others().await;
-                    Box::pin(self.answer(house)).await
+                    self.answering(house).await
                 }
                 Arrival::Refused(fault) => After::Closed(Box::pin(self.refuse(fault)).await),
                 Arrival::Http2 => return Ended::Http2(self.line.link),
@@ -208,6 +208,11 @@ impl Http1 {
             true => Arrival::None(Ending::Finished),
             false => Arrival::Refused(Malformed { status: 408, what: "head too slow" }),
         }
+    }
+
+    /// [`answer`](Self::answer) in a box, which is there first: `Box::pin` would build that much elsewhere, and move it in.
+    fn answering(&mut self, house: Rc<Present>) -> Pin<Box<impl Future<Output = After>>> {
+        Box::into_pin(Box::write(Box::new_uninit(), self.answer(house)))
     }
 
     /// Answers the request whose head is there.
