@@ -133,11 +133,6 @@ impl ClusterState {
         self.plan.load().tls.clone()
     }
 
-    /// How long a request waits, unless its route says otherwise.
-    pub fn patience(&self) -> Duration {
-        self.plan.load().config.queue.timeout
-    }
-
     /// The cookie that keeps clients at one replica, if there is one; its value is [`Slot::tag`].
     pub fn sticky(&self) -> Option<Sticky> {
         self.plan.load().config.sticky.clone()

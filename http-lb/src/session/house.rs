@@ -48,6 +48,8 @@ pub struct Way {
     pub http2: Option<pingora::Way>,
     /// How connections to them are kept.
     pub keeping: Keeping,
+    /// How long a request waits for one of them, unless its route says otherwise.
+    pub patience: Duration,
     /// How often a request is tried beyond the first time.
     pub retries: u32,
     /// Whether replicas are chosen by a key of the request.
@@ -72,9 +74,9 @@ impl House {
         let answer_head = HeadLimits { line: total, total, fields: 2 * limits.fields };
         let rate = u32::try_from(limits.min_rate.as_usize()).unwrap_or(u32::MAX);
         let tempo = Tempo { grace: limits.min_rate_grace, bytes_per_second: rate };
-        let patience = config.timeouts.connect;
+        let connect = config.timeouts.connect;
         let way =
-            |settings: &config::Cluster| Some(Way::new(settings, clusters.find(&settings.name)?, patience));
+            |settings: &config::Cluster| Some(Way::new(settings, clusters.find(&settings.name)?, connect));
         let ways = config.clusters.iter().filter_map(way).collect();
         let classes = config.class_names().into_iter().map(str::to_owned).collect();
         Self { edge, site, ways, classes, budget, head, answer_head, tempo, config }
@@ -87,12 +89,13 @@ impl House {
 }
 
 impl Way {
-    fn new(settings: &config::Cluster, cluster: Arc<ClusterState>, patience: Duration) -> Self {
+    fn new(settings: &config::Cluster, cluster: Arc<ClusterState>, connect: Duration) -> Self {
         let keeping = Keeping { timeout: settings.keepalive.idle_timeout, most: settings.keepalive.max_idle };
         let (retries, sticky) = (settings.retries.attempts, settings.sticky.clone());
         let hashes = settings.policy == config::Policy::Hash;
         let tls = cluster.tls();
-        let http2 = settings.http2.then(|| pingora::Way { tls: tls.clone(), patience });
-        Self { tls, http2, cluster, keeping, retries, hashes, sticky }
+        let http2 = settings.http2.then(|| pingora::Way { tls: tls.clone(), patience: connect });
+        let patience = settings.queue.timeout;
+        Self { tls, http2, cluster, keeping, patience, retries, hashes, sticky }
     }
 }

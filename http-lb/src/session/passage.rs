@@ -6,6 +6,8 @@
 //!                      └────────────────────────────────┴─────────────┘
 //! ```
 
+use std::time::Duration;
+
 use proxy_core::upstream::Outcome;
 use tokio::time::Instant;
 
@@ -97,7 +99,7 @@ impl<C: Client> Exchange<'_, C> {
     }
 
     fn ticket(&self, route: &Route, cluster: usize, way: &Way) -> Ticket {
-        let patience = route.timeouts.queue.unwrap_or_else(|| way.cluster.patience());
+        let patience = route.timeouts.queue.unwrap_or(way.patience);
         let deadline = (self.story.begun() + patience).into_std();
         let ticket = Ticket::new(self.story.class, ClientKey::from(self.asked.origin.ip), deadline);
         match self.tag(way) {
@@ -169,7 +171,7 @@ impl<C: Client> Exchange<'_, C> {
     async fn slot(&mut self, way: &Way, ticket: &Ticket) -> Result<Slot, Trouble> {
         match way.cluster.try_slot(ticket) {
             Some(slot) => {
-                self.story.has_slot(slot.since(), slot.since());
+                self.story.has_slot(Duration::ZERO, slot.since());
                 Ok(slot)
             }
             None => Box::pin(self.queue(way, ticket)).await,
@@ -183,7 +185,8 @@ impl<C: Client> Exchange<'_, C> {
             slot = way.cluster.slot(ticket) => slot,
             () = self.client.gone() => return Err(Trouble::Gone),
         };
-        self.story.has_slot(asked, Instant::now());
+        let now = Instant::now();
+        self.story.has_slot(now.saturating_duration_since(asked), now);
         slot.map_err(|shed| Trouble::Tell {
             status: 503,
             why: shed_reason(shed),

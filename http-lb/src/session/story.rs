@@ -61,9 +61,9 @@ impl Story {
         self.begun
     }
 
-    /// It has a slot, for which it waited since `asked`.
-    pub(super) fn has_slot(&mut self, asked: Instant, now: Instant) {
-        self.queued += now.saturating_duration_since(asked);
+    /// It has a slot, for which it waited so long.
+    pub(super) fn has_slot(&mut self, waited: Duration, now: Instant) {
+        self.queued += waited;
         self.slot = Some(now);
     }
 
