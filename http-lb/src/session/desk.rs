@@ -16,8 +16,12 @@ use crate::server::{Shelves, pingora};
 use crate::wire::date;
 use crate::wire::{RequestHead, ResponseHead};
 
-/// Heads kept for the next requests of a worker: as many as are usually being answered at the same time.
-const HEADS: usize = 64;
+/// Heads, and sheets, kept for the next requests of a worker: as many as are usually being answered at the same time.
+const KEPT: usize = 64;
+
+/// Bytes of usual fields, with what we add to them, and how many a sheet may have grown to that is used again.
+const SHEET: usize = 1024;
+const SHEET_KEPT: usize = 8 * 1024;
 
 /// What the sessions of one worker share.
 pub struct Desk {
@@ -36,9 +40,11 @@ pub struct Desk {
     houses: Arc<ArcSwap<House>>,
     present: RefCell<Rc<Present>>,
     /// Heads of requests.
-    pub(super) heads: Rack<RequestHead>,
+    pub(super) heads: Rack<Box<RequestHead>>,
     /// Heads of answers.
-    pub(super) answers: Rack<ResponseHead>,
+    pub(super) answers: Rack<Box<ResponseHead>>,
+    /// Where the fields are written that a request or an answer goes on with.
+    sheets: Rack<Vec<u8>>,
     /// Where heads are written before they are sent.
     pub(super) draft: RefCell<Vec<u8>>,
     today: Cell<(u64, date::Text)>,
@@ -56,21 +62,21 @@ impl Deref for Present {
     }
 }
 
-/// Heads that are empty and have kept their room, so that few requests need to make one.
+/// Heads and sheets that are empty and have kept their room, so that few requests need to make one.
 #[derive(Default)]
-pub(super) struct Rack<H>(RefCell<Vec<Box<H>>>);
+pub(super) struct Rack<T>(RefCell<Vec<T>>);
 
-impl<H: Default> Rack<H> {
-    /// An empty head.
-    pub(super) fn lend(&self) -> Box<H> {
+impl<T: Default> Rack<T> {
+    /// An empty one.
+    pub(super) fn lend(&self) -> T {
         self.0.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Takes back a head that was cleared.
-    pub(super) fn take_back(&self, head: Box<H>) {
-        let mut heads = self.0.borrow_mut();
-        if heads.len() < HEADS {
-            heads.push(head);
+    /// Takes back one that was cleared.
+    pub(super) fn take_back(&self, one: T) {
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < KEPT {
+            kept.push(one);
         }
     }
 }
@@ -87,6 +93,21 @@ impl Desk {
         self.heads.take_back(head);
     }
 
+    /// An empty sheet.
+    pub(super) fn lend_sheet(&self) -> Vec<u8> {
+        let mut sheet = self.sheets.lend();
+        sheet.reserve(SHEET);
+        sheet
+    }
+
+    /// Takes back a sheet, unless it has grown much.
+    pub(super) fn keep_sheet(&self, mut sheet: Vec<u8>) {
+        if sheet.capacity() <= SHEET_KEPT {
+            sheet.clear();
+            self.sheets.take_back(sheet);
+        }
+    }
+
     /// The desk of a worker.
     pub fn new(floor: Rc<Floor>, houses: Arc<ArcSwap<House>>, metrics: Metrics, book: Rc<Book>) -> Self {
         Self {
@@ -100,6 +121,7 @@ impl Desk {
             houses,
             heads: Rack::default(),
             answers: Rack::default(),
+            sheets: Rack::default(),
             draft: RefCell::default(),
             today: Cell::new((0, date::format(0))),
         }

@@ -25,9 +25,6 @@ use crate::metrics::add;
 use crate::queue::{Affinity, ClientKey, Shed, Tag, Ticket};
 use crate::wire::{Framing, ResponseHead, cookie};
 
-/// A usual head, with what we add to it.
-const HEAD_BYTES: usize = 1024;
-
 impl<C: Client> Exchange<'_, C> {
     /// Passes the request on to a replica of this cluster, and its answer back.
     pub(super) async fn pass_on(&mut self, route: &Route, cluster: usize) -> Result<Served, Trouble> {
@@ -41,7 +38,7 @@ impl<C: Client> Exchange<'_, C> {
             }
         };
         let payload = payload(self.asked.head.framing(), spool.as_ref(), route);
-        let mut head = Vec::with_capacity(HEAD_BYTES);
+        let mut head = self.desk.lend_sheet();
         self.write_head(&mut head, route, cluster, way, &payload);
         let request = Request { head: &head, payload, method: self.asked.head.method() };
         let mut ticket = self.ticket(route, cluster, way);
@@ -52,6 +49,7 @@ impl<C: Client> Exchange<'_, C> {
         };
         answer.clear();
         self.desk.answers.take_back(answer);
+        self.desk.keep_sheet(head);
         served
     }
 

@@ -28,9 +28,6 @@ use crate::server::{Lost, Talk};
 use crate::wire::path::normalise;
 use crate::wire::{Method, Name, ResponseFraming, ResponseHead};
 
-/// The fields of a usual head, with what we add to them.
-const FIELDS_BYTES: usize = 1024;
-
 impl<C: Client> Exchange<'_, C> {
     /// Passes the answer on.
     pub(super) async fn respond(
@@ -55,7 +52,8 @@ impl<C: Client> Exchange<'_, C> {
             ),
             Coding::AsItIs | Coding::Varies => None,
         };
-        let (fields, dated) = self.write_fields(way, route, answer, coding, slot.tag());
+        let mut fields = self.desk.lend_sheet();
+        let dated = self.write_fields(&mut fields, way, route, answer, coding, slot.tag());
         let size = size(answer, self.asked.head.method());
         let head = AnswerHead { status: answer.status(), fields: &fields, dated, size };
         (self.story.status, self.story.by, self.story.outcome) = (head.status, By::Replica, "proxied");
@@ -77,6 +75,7 @@ impl<C: Client> Exchange<'_, C> {
             Box::pin(passing.take(answered.data, &mut lease, backlog)).await
         };
         self.story.is_free(lease.freed());
+        self.desk.keep_sheet(fields);
         conclude(passed, lease, self.desk)
     }
 
@@ -99,22 +98,22 @@ impl<C: Client> Exchange<'_, C> {
         self.house.edge.compression.coding(self.asked.head, answer, length, https)
     }
 
-    /// The fields for the client, and whether there is a Date among them. One that sticks to replicas is told of `tag`, if it
-    /// does not know yet.
+    /// Writes the fields for the client; says whether there is a Date among them. One that sticks to replicas is told of
+    /// `tag`, if it does not know yet.
     fn write_fields(
         &self,
+        fields: &mut Vec<u8>,
         way: &Way,
         route: &Route,
         answer: &ResponseHead,
         coding: Coding,
         tag: Tag,
-    ) -> (Vec<u8>, bool) {
-        let mut fields = Vec::with_capacity(FIELDS_BYTES);
-        let dated = answer_fields(&mut fields, answer, &self.back(route, coding)).dated;
+    ) -> bool {
+        let dated = answer_fields(fields, answer, &self.back(route, coding)).dated;
         if let Some(sticky) = way.sticky.as_ref().filter(|_| self.tag(way) != Some(tag)) {
-            write_cookie(&mut fields, sticky, tag, self.asked.origin.https);
+            write_cookie(fields, sticky, tag, self.asked.origin.https);
         }
-        (fields, dated)
+        dated
     }
 
     /// Client and replica agree on another protocol; we listened to a request for it, or there would be no 101.
@@ -130,7 +129,7 @@ impl<C: Client> Exchange<'_, C> {
             slot.settle(Outcome::Failed);
             return Err(Trouble::tell(502, "upgrade"));
         };
-        let mut fields = Vec::with_capacity(FIELDS_BYTES);
+        let mut fields = Vec::new();
         answer_fields(&mut fields, answer, &self.back(route, Coding::AsItIs));
         fields.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
         fields.extend_from_slice(protocol);
