@@ -37,25 +37,18 @@ pub(super) struct Lease<'a> {
 }
 
 impl<'a> Lease<'a> {
-    /// The answer has begun on `talk`; it may be whole already.
-    pub(super) fn new(
-        desk: &'a Desk,
-        timer: &'a mut Watchdog,
-        pause: Duration,
-        keeping: Keeping,
-        held: (Slot, Talk),
-    ) -> Self {
-        let mut lease = Self {
-            desk,
-            timer,
-            pause,
-            keeping,
-            held: Some(held),
-            trailers: Vec::new(),
-            freed: Instant::now(),
-        };
-        lease.release_if_done(lease.freed);
-        lease
+    /// Nothing is held yet.
+    pub(super) fn new(desk: &'a Desk, timer: &'a mut Watchdog, pause: Duration, keeping: Keeping) -> Self {
+        let freed = Instant::now();
+        Self { desk, timer, pause, keeping, held: None, trailers: Vec::new(), freed }
+    }
+
+    /// The answer has begun on `talk`; it may be whole already, and then nothing stays here.
+    pub(super) fn hold(&mut self, slot: Slot, talk: Talk) {
+        match talk.is_done() {
+            true => self.release(slot, talk, self.freed),
+            false => self.held = Some((slot, talk)),
+        }
     }
 
     /// Whether the last byte has come.
@@ -92,17 +85,21 @@ impl<'a> Lease<'a> {
 
     fn release_if_done(&mut self, now: Instant) {
         if let Some((slot, talk)) = self.held.take_if(|(_, talk)| talk.is_done()) {
-            self.trailers = talk.trailers().to_vec();
-            self.freed = now;
-            if talk.babbles() {
-                add(&self.desk.tally.babbling);
-                tracing::warn!(endpoint = %slot.endpoint().addr(), "a replica said more than it was asked for");
-            }
-            if let Some(link) = talk.into_kept() {
-                self.desk.shelves.put(slot.endpoint(), link, self.freed, &self.keeping);
-            }
-            slot.served(now);
+            self.release(slot, talk, now);
         }
+    }
+
+    fn release(&mut self, slot: Slot, talk: Talk, now: Instant) {
+        self.trailers = talk.trailers().to_vec();
+        self.freed = now;
+        if talk.babbles() {
+            add(&self.desk.tally.babbling);
+            tracing::warn!(endpoint = %slot.endpoint().addr(), "a replica said more than it was asked for");
+        }
+        if let Some(link) = talk.into_kept() {
+            self.desk.shelves.put(slot.endpoint(), link, now, &self.keeping);
+        }
+        slot.served(now);
     }
 
     /// The client has left.

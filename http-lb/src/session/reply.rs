@@ -57,9 +57,8 @@ impl<C: Client> Exchange<'_, C> {
         let size = size(answer, self.asked.head.method());
         let head = AnswerHead { status: answer.status(), fields: &fields, dated, size };
         (self.story.status, self.story.by, self.story.outcome) = (head.status, By::Replica, "proxied");
-        let held = (slot, answered.talk);
-        let mut lease =
-            Lease::new(self.desk, &mut *self.timer, route.timeouts.response_idle, way.keeping, held);
+        let mut lease = Lease::new(self.desk, &mut *self.timer, route.timeouts.response_idle, way.keeping);
+        lease.hold(slot, answered.talk);
         let whole = lease.is_done();
         if whole {
             self.story.is_free(self.story.begun().max(lease.freed()));
