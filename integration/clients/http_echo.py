@@ -1,6 +1,7 @@
 """An application that tells what reached it, as JSON; for gunicorn.
 
-/slow takes half a second, /held?FILE as long as that file is not there (at most 20 s), /big answers a mebibyte, /chunks streams without a length, /cookie sets one.
+/slow takes half a second, /held?FILE as long as that file is not there (at most 20 s), /big answers a mebibyte,
+/chunks streams without a length, /cookie sets one.
 """
 
 import hashlib

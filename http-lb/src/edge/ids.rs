@@ -91,6 +91,7 @@ pub fn begin(trace: u128, span: u64) -> [u8; 55] {
     text
 }
 
+/// In fours.
 fn hex(bytes: &[u8], out: &mut [u8]) {
     let (numbers, _) = bytes.as_chunks();
     let (places, _) = out.as_chunks_mut();
@@ -113,6 +114,13 @@ const fn eight_digits(number: u32) -> [u8; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eight_digits_are_those_of_the_number() {
+        for number in [0, 9, 10, 15, 16, 0x9a, 0xa9, 0xffff, 0x1000_0000, 0xa0f9_90a9, u32::MAX] {
+            assert_eq!(eight_digits(number), *format!("{number:08x}").as_bytes(), "{number}");
+        }
+    }
 
     #[test]
     fn new_ids_are_hexadecimal() {

@@ -81,7 +81,7 @@ pub(super) async fn ask<C: Client>(
     let Near { desk, timer, .. } = near;
     let (method, late) = (request.method, begun + bounds.response);
     let mut attempt =
-        Attempt { client, speech, talk, answer, method, bounds, desk, timer, late, prompt: stale };
+        Attempt { client, speech, talk, answer, method, bounds, desk, timer, late, at_once: stale };
     let mut informed = 0;
     loop {
         match attempt.next().await {
@@ -116,8 +116,8 @@ struct Attempt<'a, C> {
     timer: &'a mut Watchdog,
     /// Until when the answer's head must have come.
     late: Instant,
-    /// The connection was kept, and nothing has happened on it since.
-    prompt: bool,
+    /// Whether what is said now is said as of the beginning: on a kept connection, at the first look.
+    at_once: bool,
 }
 
 /// What happens while a request is on its way.
@@ -135,25 +135,23 @@ enum Event {
 impl<C: Client> Attempt<'_, C> {
     /// Speaks and listens until something happens.
     async fn next(&mut self) -> Event {
-        let Self { client, speech, talk, answer, method, bounds, desk, timer, late, prompt } = self;
+        let Self { client, speech, talk, answer, method, bounds, desk, timer, late, at_once } = self;
         let event = poll_fn(|cx| {
             let spoke = speech.poll(talk, cx);
+            // Nearly always all is said at once: then no clock is read.
+            if spoke == Some(Word::Done) && !*at_once {
+                *late = Instant::now() + bounds.response;
+            }
+            *at_once = false;
             let heard = talk.poll_head(cx, &mut desk.floor.scratch.borrow(), answer, &bounds.head, *method);
             match (heard, spoke) {
-                (Poll::Ready(heard), _) => return Poll::Ready(Some(Event::Heard(heard))),
-                (Poll::Pending, Some(Word::NeedsMore)) => return Poll::Ready(None),
-                // Nearly always all is said at once: then no clock is read.
-                (Poll::Pending, Some(Word::Done)) if !*prompt => *late = Instant::now() + bounds.response,
-                (Poll::Pending, _) => {}
-            }
-            match client.poll_gone(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Event::Left)),
-                Poll::Pending => timer.poll_late(cx, *late).map(|()| Some(Event::Late)),
+                (Poll::Ready(heard), _) => Poll::Ready(Some(Event::Heard(heard))),
+                (Poll::Pending, Some(Word::NeedsMore)) => Poll::Ready(None),
+                (Poll::Pending, _) if client.poll_gone(cx).is_ready() => Poll::Ready(Some(Event::Left)),
+                (Poll::Pending, _) => timer.poll_late(cx, *late).map(|()| Some(Event::Late)),
             }
         });
-        let event = event.await;
-        *prompt = false;
-        match event {
+        match event.await {
             Some(event) => event,
             None => self.next_piece().await,
         }

@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// How long a replica works on what is `slow`, deaf to all else as gunicorn's are, and six times as long on `slow/er`; on what
-/// is `attentive` it works as long, unless the other side hangs up.
+/// is `attentive` it works as long, unless the other side hangs up. What is `dawdling` is read on only after as long.
 pub(super) const WORK: Duration = Duration::from_secs(20);
 
 /// What a replica does with a request: the pieces of its answer, and whether it closes behind them.
@@ -167,8 +167,12 @@ async fn replica(
 }
 
 async fn answer(mut stream: TcpStream, script: Script, asked: Rc<RefCell<Vec<String>>>) {
-    let (mut came, mut piece) = (String::new(), vec![0; 65536]);
+    let (mut came, mut piece, mut dawdled) = (String::new(), vec![0; 65536], false);
     loop {
+        if !dawdled && came.contains("/dawdling") {
+            tokio::time::sleep(WORK).await;
+            dawdled = true;
+        }
         while let Some(end) = end_of_request(&came) {
             let request: String = came.drain(..end).collect();
             asked.borrow_mut().push(request.replace("\r\n", "\n"));

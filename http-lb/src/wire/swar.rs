@@ -68,17 +68,16 @@ fn find(text: &[u8], test: impl Fn(u64) -> u64) -> Option<usize> {
             return first(found).map(|at| index * 32 + at);
         }
     }
-    let from = text.len() - rest.len();
-    let (words, rest) = rest.as_chunks();
-    for (index, bytes) in words.iter().enumerate() {
-        let found = test(u64::from_le_bytes(*bytes));
+    let (eights, ones) = rest.as_chunks();
+    for (index, eight) in eights.iter().enumerate() {
+        let found = test(u64::from_le_bytes(*eight));
         if found != 0 {
-            return Some(from + index * 8 + lowest(found));
+            return Some(text.len() - rest.len() + index * 8 + lowest(found));
         }
     }
     // One by one, among what no test is for.
-    let alone = |byte: &u8| test(all(b'a') & !0xff | u64::from(*byte)) != 0;
-    rest.iter().position(alone).map(|at| text.len() - rest.len() + at)
+    let found = |byte: &u8| test(all(b'a') & !0xff | u64::from(*byte)) != 0;
+    ones.iter().position(found).map(|at| text.len() - ones.len() + at)
 }
 
 #[inline(always)]
