@@ -33,6 +33,10 @@ struct Conn {
     epoch: u64,
     /// Until when the replies behind a rejected one may come.
     judging_until: Option<Instant>,
+    /// Replies came at this look.
+    replied: bool,
+    /// What is unsent has let the others go first.
+    yielded: bool,
 }
 
 /// Why a connection ended.
@@ -67,7 +71,8 @@ impl Mux {
         };
         let endpoint = target.clone();
         let receiver = Receiver::new(rejections);
-        let mut conn = Conn { link, receiver, endpoint, epoch, judging_until: None };
+        let mut conn =
+            Conn { link, receiver, endpoint, epoch, judging_until: None, replied: false, yielded: false };
         let (began, mut heard) = (Instant::now(), false);
         let loss = poll_fn(|cx| {
             self.register(cx);
@@ -105,11 +110,18 @@ impl Mux {
         self.poll_requests(conn, cx)
     }
 
-    /// All that came in since the last turn goes out in one write.
+    /// All that came in since the last turn goes out in one write. Where replies came in this turn, some clients have had
+    /// theirs and others not yet: those go first, once, or their requests would need a write of their own.
     #[inline]
     fn poll_requests(&self, conn: &mut Conn, cx: &mut Context<'_>) -> Poll<Loss> {
+        let replied = std::mem::take(&mut conn.replied);
         let mut ledger = self.ledger.borrow_mut();
         if ledger.is_judging() || ledger.unsent().is_empty() {
+            return Poll::Pending;
+        }
+        conn.yielded = replied && !conn.yielded;
+        if conn.yielded {
+            self.wake();
             return Poll::Pending;
         }
         self.send_canary(&mut ledger);
@@ -143,7 +155,7 @@ impl Mux {
             match ready!(conn.link.poll_fill(cx, &mut scratch)) {
                 Ok(0) => return Poll::Ready(Loss::Cut("closed by the server".to_owned())),
                 Ok(n) => {
-                    *heard = true;
+                    (*heard, conn.replied) = (true, true);
                     match self.give_out(conn, &scratch[..n]) {
                         Ok(Course::On) => {}
                         Ok(Course::Rejected) => return Poll::Ready(Loss::Rejected),
