@@ -1,9 +1,12 @@
 """redis-py as applications use it; argv: the URL, the version of the protocol."""
 
+import random
+import socket
 import sys
 import threading
 
 import redis
+from redis.connection import parse_url
 
 URL, PROTOCOL = sys.argv[1], int(sys.argv[2])
 
@@ -18,7 +21,7 @@ assert r.client_getname() == "shop"
 assert r.execute_command("ACL", "WHOAMI") == "app"
 
 # Pipelines, with and without a transaction, in order.
-r.delete("list", "counter", "hash", "only")
+r.delete("list", "counter", "hash", "only", "mixed")
 with r.pipeline(transaction=False) as pipe:
     for i in range(500):
         pipe.rpush("list", i).lrange("list", -1, -1)
@@ -66,9 +69,22 @@ with r.lock("lock", timeout=5):
 other = redis.Redis.from_url(URL.replace("/0", "/5"), protocol=PROTOCOL, decode_responses=True)
 other.set("only", "here")
 assert r.get("only") is None and other.get("only") == "here"
-big = "x" * (8 << 20)
+big = random.Random(7).randbytes(4 << 20).hex()
 r.set("big", big)
 assert r.get("big") == big
+r.rpush("mixed", big, "small", "", big[::-1], *"ab")
+assert r.lrange("mixed", 0, -1) == [big, "small", "", big[::-1], "a", "b"]
+# One that takes a large value in small bites gets all of it, in order, and what it asked behind that.
+way = parse_url(URL)
+with socket.socket() as slow:
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect((way["host"], way["port"]))
+    slow.sendall("AUTH {username} {password}\r\nGET big\r\nGET big\r\nPING\r\n".format(**way).encode())
+    expected = b"+OK\r\n" + 2 * (b"$%d\r\n%b\r\n" % (len(big), big.encode())) + b"+PONG\r\n"
+    heard = bytearray()
+    while len(heard) < len(expected) and (bite := slow.recv(10_000)):
+        heard += bite
+    assert heard == expected, f"{len(heard)} bytes of {len(expected)}"
 # A pipeline says all of it before it reads anything, however much comes back.
 with r.pipeline(transaction=False) as pipe:
     for _ in range(40):

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 mod flow;
 mod idle;
-mod pipe;
+pub mod pipe;
 
 use crate::link::{Link, Scratch};
 use crate::session::Ending;
@@ -95,7 +95,8 @@ impl<'a, F: Fn() -> bool> Relay<'a, F> {
 
     /// Moves bytes until nobody has any.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        match self.seat.pulse(cx) {
+        // Each side has a connection of its own: nothing is shared that could be written in one go for several.
+        match self.seat.quiet_pulse(cx) {
             Some(Pulse::Terminate) => return Poll::Ready(Ending::Terminated),
             Some(Pulse::Look) if (self.fenced)() => return Poll::Ready(Ending::Upstream),
             _ => {}

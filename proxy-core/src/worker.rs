@@ -157,6 +157,13 @@ impl Seat {
     #[inline]
     pub fn pulse(&self, cx: &mut Context<'_>) -> Option<Pulse> {
         count_turn();
+        self.quiet_pulse(cx)
+    }
+
+    /// As [`pulse`](Self::pulse), for a session that gains nothing from it if others have their turn at the same time: its
+    /// turns are no reason for a [nap](moderation).
+    #[inline]
+    pub fn quiet_pulse(&self, cx: &mut Context<'_>) -> Option<Pulse> {
         self.register(cx.waker());
         let now = self.floor.generation.get();
         if self.seen.replace(now) == now && self.floor.phase.get() != Phase::Terminating {

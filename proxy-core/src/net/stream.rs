@@ -87,6 +87,14 @@ impl Stream {
         }
     }
 
+    /// The socket, if it is plain TCP: what the kernel can pass on by itself.
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+            Self::Unix(_) | Self::Tls(_) => None,
+        }
+    }
+
     /// Whether what passes is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))

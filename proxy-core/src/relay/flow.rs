@@ -3,11 +3,8 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use tokio::net::TcpStream;
-
-use super::pipe::Pipe;
+use super::pipe::{PIPE_BYTES, Pipe};
 use crate::link::{Link, Scratch};
-use crate::net::Stream;
 
 /// Reads in a row that fill the whole scratch buffer before a pipe is opened: what fits into less is over before the
 /// pipe's own system calls (four of them) have paid.
@@ -100,7 +97,7 @@ impl Flow {
 
     fn poll_deliver(&mut self, cx: &mut Context<'_>, into: &mut Link) -> Poll<io::Result<()>> {
         ready!(into.poll_flush(cx))?;
-        match (&mut self.pipe, tcp(into)) {
+        match (&mut self.pipe, into.stream().tcp()) {
             (Some(pipe), Some(socket)) => pipe.poll_drain(cx, socket),
             _ => Poll::Ready(Ok(())),
         }
@@ -113,8 +110,8 @@ impl Flow {
         into: &mut Link,
         scratch: &Scratch,
     ) -> Result<bool, Broken> {
-        let taken = match (&mut self.pipe, tcp(from)) {
-            (Some(pipe), Some(socket)) => pipe.poll_fill(cx, socket).map_err(|_| Broken::From)?,
+        let taken = match (&mut self.pipe, from.stream().tcp()) {
+            (Some(pipe), Some(socket)) => pipe.poll_fill(cx, socket, PIPE_BYTES).map_err(|_| Broken::From)?,
             _ => self.copy(cx, from, into, scratch)?,
         };
         let Poll::Ready(taken) = taken else {
@@ -155,7 +152,7 @@ impl Flow {
             return;
         }
         self.full_reads = 0;
-        if tcp(from).is_some() && tcp(into).is_some() {
+        if from.stream().tcp().is_some() && into.stream().tcp().is_some() {
             self.pipe = Pipe::open().ok(); // without one the bytes are copied, as before
         }
     }
@@ -167,12 +164,5 @@ impl Flow {
             self.abandon();
         }
         finished
-    }
-}
-
-fn tcp(link: &Link) -> Option<&TcpStream> {
-    match link.stream() {
-        Stream::Tcp(tcp) => Some(tcp),
-        Stream::Unix(_) | Stream::Tls(_) => None,
     }
 }

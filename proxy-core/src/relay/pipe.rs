@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 
 /// What a pipe is asked to hold: as much as one turn may carry. The kernel gives 64 KiB where it gives no more
 /// (pipe(7), "pipe-user-pages-soft").
-const PIPE_BYTES: usize = super::TURN_BYTES;
+pub const PIPE_BYTES: usize = super::TURN_BYTES;
 
 /// Bytes under way between two sockets.
-pub(super) struct Pipe {
+pub struct Pipe {
     from: OwnedFd,
     into: OwnedFd,
     held: usize,
@@ -22,24 +22,35 @@ pub(super) struct Pipe {
 
 impl Pipe {
     /// An empty pipe.
-    pub(super) fn open() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The process or the system has no descriptors left.
+    pub fn open() -> io::Result<Self> {
         let (from, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let _ = fcntl_setpipe_size(&into, PIPE_BYTES); // a smaller one carries the same bytes in more turns
         Ok(Self { from, into, held: 0 })
     }
 
     /// How many bytes are in it.
-    pub(super) fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.held
     }
 
-    /// Takes what the socket has. Only for an empty pipe: to a full one splice answers as to a socket without bytes.
-    /// `Ok(0)` is the peer's end of stream.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &TcpStream) -> Poll<io::Result<usize>> {
+    /// Takes what the socket has, `most` bytes of it. Only for an empty pipe: to a full one splice answers as to a socket
+    /// without bytes. `Ok(0)` is the peer's end of stream.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &TcpStream,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
         debug_assert_eq!(self.held, 0);
         loop {
             ready!(socket.poll_read_ready(cx))?;
-            match socket.try_io(Interest::READABLE, || carry(socket, &self.into, PIPE_BYTES)) {
+            match socket.try_io(Interest::READABLE, || carry(socket, &self.into, most)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 taken => {
                     self.held = *taken.as_ref().unwrap_or(&0);
@@ -50,7 +61,10 @@ impl Pipe {
     }
 
     /// Gives the socket all that is in the pipe. Ready when it is empty.
-    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, socket: &TcpStream) -> Poll<io::Result<()>> {
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>, socket: &TcpStream) -> Poll<io::Result<()>> {
         while self.held > 0 {
             ready!(socket.poll_write_ready(cx))?;
             match socket.try_io(Interest::WRITABLE, || carry(&self.from, socket, self.held)) {

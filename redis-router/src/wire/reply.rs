@@ -113,6 +113,12 @@ impl ReplyFramer {
         usize::try_from(self.body).unwrap_or(usize::MAX)
     }
 
+    /// Goes past `bytes` of the string under way that nobody shows it: less than are [expected](Self::expected).
+    pub fn skip(&mut self, bytes: usize) {
+        debug_assert!(bytes < self.expected(), "the end of a string is looked at");
+        self.body -= bytes as u64;
+    }
+
     /// Whether a reply has begun and not ended.
     pub fn is_midway(&self) -> bool {
         self.owed > 0

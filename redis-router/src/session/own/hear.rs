@@ -3,6 +3,8 @@
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::task::{Context, Poll};
 
+use proxy_core::relay::pipe::{PIPE_BYTES, Pipe};
+
 use super::{Event, Own};
 use crate::session::driver::HEAVY;
 use crate::session::pinned::Deliver;
@@ -11,6 +13,12 @@ use crate::wire::ReplyKind;
 
 /// Bytes of a reply that are kept back until it is whole; a larger one is passed on as it comes.
 const WHOLE_BYTES: usize = 64 * 1024;
+
+/// Bytes of a string still to come for which a pipe is opened: less is over before its own system calls have paid.
+const PIPED_BYTES: usize = 256 * 1024;
+
+/// The end of a string: its CRLF.
+const END_BYTES: usize = 2;
 
 /// What the machine wants to see of a reply.
 const HEAD_BYTES: usize = 512;
@@ -25,23 +33,66 @@ impl Own<'_> {
         if self.session.down.is_deaf(cx) {
             return Continue(false); // what it says goes on to the server, which keeps the replies
         }
+        if self.goes_by_pipe() {
+            return self.pump_pipe(cx);
+        }
+        let Some(lease) = &mut self.lease else { return Break(Event::Lost) };
         let site = self.session.site.clone();
         let mut scratch = site.scratch().borrow();
         match lease.link.poll_fill(cx, &mut scratch) {
             Poll::Pending => Continue(false),
-            Poll::Ready(Ok(n)) if n > 0 => self.hear(&scratch[..n]).map_continue(|()| true),
+            Poll::Ready(Ok(n)) if n > 0 => self.hear(cx, &scratch[..n]).map_continue(|()| true),
             Poll::Ready(_) => Break(Event::Lost),
         }
     }
 
+    /// Whether what comes next is the inside of a long string that the kernel can pass on by itself. Not its end, which
+    /// is looked at.
+    fn goes_by_pipe(&mut self) -> bool {
+        let Some(lease) = self.lease.as_ref().filter(|_| self.passing == Some(true)) else { return false };
+        if self.pipe.is_some() {
+            return true;
+        }
+        let down = self.session.down.link();
+        let plain = lease.link.stream().tcp().is_some() && down.stream().tcp().is_some();
+        if !plain || !down.outbox.is_empty() || self.replies.expected() < PIPED_BYTES {
+            return false;
+        }
+        self.pipe = Pipe::open().ok(); // without one the bytes are copied
+        self.pipe.is_some()
+    }
+
+    /// Server to client, one pipe's worth.
+    fn pump_pipe(&mut self, cx: &mut Context<'_>) -> ControlFlow<Event, bool> {
+        let (Some(lease), Some(pipe)) = (&self.lease, &mut self.pipe) else { return Break(Event::Lost) };
+        let down = self.session.down.link();
+        let (Some(server), Some(client)) = (lease.link.stream().tcp(), down.stream().tcp()) else {
+            return Break(Event::Lost);
+        };
+        if pipe.held() == 0 {
+            match pipe.poll_fill(cx, server, PIPE_BYTES.min(self.replies.expected() - END_BYTES)) {
+                Poll::Pending => return Continue(false),
+                Poll::Ready(Ok(taken)) if taken > 0 => self.replies.skip(taken),
+                Poll::Ready(_) => return Break(Event::Lost),
+            }
+        }
+        match pipe.poll_drain(cx, client) {
+            Poll::Pending => return Continue(false),
+            Poll::Ready(Ok(())) if self.replies.expected() == END_BYTES => self.pipe = None,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => self.session.down.close(),
+        }
+        Continue(true)
+    }
+
     /// Takes bytes from the server.
-    fn hear(&mut self, mut rest: &[u8]) -> ControlFlow<Event> {
+    fn hear(&mut self, cx: &mut Context<'_>, mut rest: &[u8]) -> ControlFlow<Event> {
         while !rest.is_empty() {
             let Ok(advance) = self.replies.advance(rest) else { return Break(Event::Lost) };
             let (bytes, behind) = rest.split_at(advance.used);
             rest = behind;
             match (advance.end, self.passing) {
-                (end, Some(to_client)) => self.pass(bytes, to_client, end.is_some()),
+                (end, Some(to_client)) => self.pass(cx, bytes, to_client, end.is_some()),
                 (Some(kind), None) if self.kept.is_empty() => self.hear_whole(kind, bytes)?,
                 (Some(kind), None) => {
                     let mut whole = std::mem::take(&mut self.kept);
@@ -97,9 +148,9 @@ impl Own<'_> {
         self.deliver(deliver, &kept)
     }
 
-    fn pass(&mut self, bytes: &[u8], to_client: bool, last: bool) {
-        if to_client {
-            self.session.down.link().outbox.push(bytes);
+    fn pass(&mut self, cx: &mut Context<'_>, bytes: &[u8], to_client: bool, last: bool) {
+        if to_client && self.session.down.link().send(cx, bytes).is_err() {
+            self.session.down.close();
         }
         if last {
             self.passing = None;

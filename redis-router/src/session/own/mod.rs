@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use proxy_core::backoff::Backoff;
+use proxy_core::relay::pipe::Pipe;
 use proxy_core::session::Ending;
 use proxy_core::tasks;
 use proxy_core::upstream::pool::{Lease, Pool, Refusal, Reuse};
@@ -63,6 +64,8 @@ struct Own<'a> {
     kept: Vec<u8>,
     /// Where the rest of a reply goes that is passed on as it comes.
     passing: Option<bool>,
+    /// By which way, while a long string of it runs between plain sockets.
+    pipe: Option<Pipe>,
     /// A request is coming in that is passed on in pieces, or dropped.
     large: Option<Large>,
     /// The client's next request waits until more is answered.
@@ -103,6 +106,7 @@ impl Session {
             replies: ReplyFramer::default(),
             kept: Vec::new(),
             passing: None,
+            pipe: None,
             large: None,
             waits: false,
             barred: false,
@@ -233,6 +237,7 @@ impl Own<'_> {
     /// The connection is done with, and with it what has come of a reply.
     fn let_go(&mut self) -> Option<Lease<Leasehold>> {
         (self.replies, self.turned_away, self.passing) = (ReplyFramer::default(), false, None);
+        self.pipe = None;
         self.kept.clear();
         self.lease.take()
     }

@@ -90,6 +90,16 @@ fn what_is_missing_of_a_string_is_known() {
 }
 
 #[test]
+fn a_string_that_nobody_shows_ends_where_it_says() {
+    let mut framer = ReplyFramer::default();
+    framer.advance(b"*2\r\n$1000000\r\nab").unwrap();
+    framer.skip(framer.expected() - 2);
+    let end = Advance { used: 6, end: Some(ReplyKind::Other) };
+    assert_eq!(framer.clone().advance(b"\r\n:1\r\n+OK\r\n"), Ok(end));
+    assert_eq!(framer.advance(b"ab:1\r\n"), Err(ReplyFault::Body));
+}
+
+#[test]
 fn hostile_replies_are_refused() {
     fault(b"HTTP/1.1 200 OK\r\n", ReplyFault::Type(b'H'));
     fault(b"\r\n", ReplyFault::Type(b'\r'));
