@@ -22,7 +22,7 @@ pub struct Timeouts {
     /// To connect to a replica.
     #[serde(with = "duration")]
     pub connect: Duration,
-    /// From the end of the request to the head of the replica's answer.
+    /// From what a replica took last of the request to the head of its answer.
     #[serde(with = "duration")]
     pub response: Duration,
     /// Between two pieces of the replica's answer.

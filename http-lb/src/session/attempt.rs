@@ -32,7 +32,7 @@ const INFORMED: u32 = 32;
 pub(super) struct Bounds {
     /// Until the connection stands.
     pub(super) connect: Duration,
-    /// From the end of the request to the answer's head.
+    /// From what the replica took last of the request to the answer's head.
     pub(super) response: Duration,
     /// What the head may be.
     pub(super) head: HeadLimits,
@@ -137,9 +137,11 @@ impl<C: Client> Attempt<'_, C> {
     async fn next(&mut self) -> Event {
         let Self { client, speech, talk, answer, method, bounds, desk, timer, late, at_once } = self;
         let event = poll_fn(|cx| {
+            let said = speech.said();
             let spoke = speech.poll(talk, cx);
             // Nearly always all is said at once: then no clock is read.
-            if spoke == Some(Word::Done) && !*at_once {
+            let moved = speech.said() > said || spoke == Some(Word::Done);
+            if moved && !*at_once {
                 *late = Instant::now() + bounds.response;
             }
             *at_once = false;
@@ -239,7 +241,7 @@ async fn encrypt(link: Link, tls: &ClientTls, addr: &Addr, deadline: Instant) ->
 fn failure(lost: &Lost, stale: bool, answer: &ResponseHead, speech: &Speech<'_>) -> Failure {
     match lost {
         Lost::Malformed(_) => Failure::Broken,
-        _ if stale && speech.is_unsaid() => Failure::Unsent,
+        _ if stale && speech.said() == 0 => Failure::Unsent,
         _ if stale && answer.is_idle() => Failure::Stale,
         _ => Failure::Broken,
     }

@@ -103,9 +103,9 @@ impl<'a> Speech<'a> {
         self.at += bytes as u64;
     }
 
-    /// Whether nothing was said.
-    pub(super) fn is_unsaid(&self) -> bool {
-        self.at == 0
+    /// Bytes that were said.
+    pub(super) fn said(&self) -> u64 {
+        self.at
     }
 
     /// Whether the request was said to its last byte. An answer may come before that, and then what is missing would be

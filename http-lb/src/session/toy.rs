@@ -32,8 +32,12 @@ use crate::metrics::Metrics;
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// How long a replica works on what is `slow`, deaf to all else as gunicorn's are, and six times as long on `slow/er`; on what
-/// is `attentive` it works as long, unless the other side hangs up. What is `dawdling` is read on only after as long.
+/// is `attentive` it works as long, unless the other side hangs up. What is `dawdling` is read on only after as long, and
+/// what is `dawdling/often` once more for each [`MOUTHFUL`].
 pub(super) const WORK: Duration = Duration::from_secs(20);
+
+/// More than sockets hold.
+const MOUTHFUL: usize = 8 << 20;
 
 /// What a replica does with a request: the pieces of its answer, and whether it closes behind them.
 pub(super) type Script = fn(&str) -> (Vec<String>, bool);
@@ -167,11 +171,12 @@ async fn replica(
 }
 
 async fn answer(mut stream: TcpStream, script: Script, asked: Rc<RefCell<Vec<String>>>) {
-    let (mut came, mut piece, mut dawdled) = (String::new(), vec![0; 65536], false);
+    let (mut came, mut piece, mut dawdled) = (String::new(), vec![0; 65536], 0);
     loop {
-        if !dawdled && came.contains("/dawdling") {
+        let often = came.contains("/dawdling/often") && came.len() >= dawdled * MOUTHFUL;
+        if often || dawdled == 0 && came.contains("/dawdling") {
             tokio::time::sleep(WORK).await;
-            dawdled = true;
+            dawdled += 1;
         }
         while let Some(end) = end_of_request(&came) {
             let request: String = came.drain(..end).collect();

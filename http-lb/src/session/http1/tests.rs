@@ -294,24 +294,33 @@ fn a_replica_that_says_nothing_is_given_up() {
     assert!(heard.starts_with("HTTP/1.1 504 "), "{heard}");
 }
 
-/// On a fresh connection and on a kept one: the replica takes 20 s to read the body, and 20 s more to answer.
-#[test]
-fn a_replica_has_its_time_from_the_end_of_the_request() {
+/// On a fresh connection and on a kept one, where a replica has 30 s.
+#[track_caller]
+fn check_unhurried(path: &str, seconds: u64) {
     let short = |config: &mut Config| config.timeouts.response = Duration::from_secs(30);
     let body = "x".repeat(24 << 20); // more than sockets hold
-    let post =
-        |path: &str| format!("POST {path} HTTP/1.1\nhost: a\ncontent-length: {}\n\n{body}", body.len());
+    let post = format!("POST {path} HTTP/1.1\nhost: a\ncontent-length: {}\n\n{body}", body.len());
     for before in ["", "GET / HTTP/1.1\nhost: a\n\n"] {
         let (heard, calls) = with(hi, short, async |shop: Shop| {
             let mut client = shop.client();
             client.says(before).await;
             client.hears().await;
-            client.says(&post("/dawdling/slow")).await;
-            tokio::time::sleep(Duration::from_secs(41)).await;
+            client.says(&post).await;
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
             (client.hears().await, *shop.calls.borrow())
         });
         assert_eq!((heard.as_str(), calls), (OK, 1), "after {before:?}");
     }
+}
+
+#[test]
+fn a_replica_has_its_time_from_the_end_of_the_request() {
+    check_unhurried("/dawdling/slow", 41); // 20 s until it reads the body, and 20 s until it answers
+}
+
+#[test]
+fn a_replica_that_takes_a_long_request_slowly_is_not_given_up() {
+    check_unhurried("/dawdling/often", 81); // 20 s for each 8 MiB
 }
 
 #[test]
