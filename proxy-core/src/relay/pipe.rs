@@ -3,32 +3,69 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// What a pipe is asked to hold: as much as one turn may carry. The kernel gives 64 KiB where it gives no more
-/// (pipe(7), "pipe-user-pages-soft").
+/// What a pipe is asked to hold: as much as one turn may carry.
 pub const PIPE_BYTES: usize = super::TURN_BYTES;
+
+/// Most pipes of one process. The kernel gives an ordinary user as many of this size (pipe(7), "pipe-user-pages-soft":
+/// 16384 pages), and a client that takes nothing keeps its pipe.
+const MOST_PIPES: u64 = 256;
+
+/// Descriptors that the process may have for each of its pipes, which take two: the others are for clients.
+const DESCRIPTORS: u64 = 32;
+
+/// The pipes of this process.
+static PIPES: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes under way between two sockets.
 pub struct Pipe {
     from: OwnedFd,
     into: OwnedFd,
     held: usize,
+    _place: Place,
+}
+
+/// One of the pipes that there may be.
+struct Place;
+
+impl Place {
+    fn take() -> io::Result<Self> {
+        static MOST: LazyLock<u64> = LazyLock::new(|| {
+            let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+            MOST_PIPES.min(descriptors / DESCRIPTORS)
+        });
+        let place = Self; // given back also if it is one too many
+        match PIPES.fetch_add(1, Ordering::Relaxed) < *MOST {
+            true => Ok(place),
+            false => Err(io::ErrorKind::QuotaExceeded.into()),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        PIPES.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Pipe {
     /// An empty pipe.
     ///
     /// # Errors
-    /// The process or the system has no descriptors left.
+    /// There are as many as there may be, or no descriptors left: whoever wanted one copies.
     pub fn open() -> io::Result<Self> {
+        let _place = Place::take()?;
         let (from, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let _ = fcntl_setpipe_size(&into, PIPE_BYTES); // a smaller one carries the same bytes in more turns
-        Ok(Self { from, into, held: 0 })
+        Ok(Self { from, into, held: 0, _place })
     }
 
     /// How many bytes are in it.

@@ -29,12 +29,13 @@ impl Session {
         let request = if request.starts_with(b"*") {
             request
         } else {
-            match self.respell(request) {
-                Some(array) => {
+            match Self::respell(request) {
+                Ok(Some(array)) => {
                     respelled = array;
                     &respelled[..]
                 }
-                None => return Ok(()),
+                Ok(None) => return Ok(()),
+                Err(violation) => return Err(self.break_off(&violation).await),
             }
         };
         let (command, route) = identify(request);
@@ -185,20 +186,13 @@ impl Session {
         self.go_on_as(purpose);
     }
 
-    /// An inline request as the array that it stands for; none if it is empty, or answered as what it is: no request.
-    pub(super) fn respell(&self, line: &[u8]) -> Option<Vec<u8>> {
-        let args = match inline::split(line) {
-            Ok(args) => args,
-            Err(violation) => {
-                self.violated(&violation);
-                self.down.close();
-                return None;
-            }
-        };
+    /// An inline request as the array that it stands for; none if it is empty.
+    pub(super) fn respell(line: &[u8]) -> Result<Option<Vec<u8>>, Violation> {
+        let args = inline::split(line)?;
         let args: Vec<_> = args.iter().map(Vec::as_slice).collect();
         let mut request = Vec::with_capacity(line.len() * 2);
         put_request(&mut request, &args);
-        (!args.is_empty()).then_some(request)
+        Ok((!args.is_empty()).then_some(request))
     }
 
     /// From now on its commands go to the connection of this purpose.

@@ -359,7 +359,8 @@ impl Session {
         write(self.down.link().outbox.buffer());
     }
 
-    async fn break_off(&mut self, violation: &Violation) -> Ending {
+    /// Says why a client's connection ends here, behind all that it is owed.
+    pub(super) async fn break_off(&mut self, violation: &Violation) -> Ending {
         if let Err(ending) = self.settled().await {
             return ending;
         }

@@ -201,6 +201,24 @@ fn answers_of_our_own_wait_for_the_end_of_a_large_reply() {
 }
 
 #[test]
+fn what_can_not_be_read_is_not_answered_inside_a_large_reply() {
+    for nonsense in ["GET \"abc\r\n", "*x\r\n"] {
+        play(async |stage| {
+            stage.crown().await;
+            let mut client = stage.client();
+            let reply = format!("$9000000\r\n{}\r\n", "v".repeat(9_000_000)).leak();
+            stage.redis.says.set(Some(reply));
+            client.asks("GET k", "$9000000").await;
+            client.hears_the_rest().await;
+            client.says(&["GET k"]).await; // on a connection of its own
+            client.blurts(nonsense).await;
+            let heard = client.hears_to_the_end().await;
+            assert!(reply.as_bytes().starts_with(&heard), "{nonsense:?}: something else is in it");
+        });
+    }
+}
+
+#[test]
 fn who_is_slow_to_read_one_large_reply_is_not_cut() {
     play(async |stage| {
         stage.crown().await;

@@ -216,6 +216,20 @@ impl Client {
         breathe().await;
     }
 
+    /// Sends these bytes as they are.
+    pub(super) async fn blurts(&mut self, bytes: &str) {
+        timeout(PATIENCE, self.0.write_all(bytes.as_bytes())).await.expect("it is listened to").unwrap();
+        breathe().await;
+    }
+
+    /// What it hears until its connection ends.
+    pub(super) async fn hears_to_the_end(&mut self) -> Vec<u8> {
+        let mut heard = Vec::new();
+        let read = timeout(PATIENCE, self.0.read_to_end(&mut heard)).await;
+        read.expect("an end, in time").unwrap();
+        heard
+    }
+
     /// It hears so many bytes.
     pub(super) async fn hears_bytes(&mut self, count: usize) {
         let mut heard = vec![0; count];

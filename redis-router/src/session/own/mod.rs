@@ -30,8 +30,8 @@ use crate::wire::build::{put_error, put_request};
 use crate::wire::{Args, Framed, ReplyFramer};
 use say::Large;
 
-/// Reads of each side in one turn: 64 KiB at most, so that a client that streams does not keep its worker's others
-/// waiting.
+/// Reads of each side in one turn: 64 KiB at most, or two pipes that nobody copies, so that a client that streams does not
+/// keep its worker's others waiting.
 const TURN_READS: u32 = 2;
 
 /// The pause after a first failure to go on, and the longest one.

@@ -7,10 +7,11 @@ use proxy_core::session::Ending;
 
 use super::{Event, Own, identify};
 use crate::command::{Command, Route};
+use crate::session::driver::Session;
 use crate::session::pinned::Order;
 use crate::session::registry::Doing;
 use crate::session::wait::AHEAD_BYTES;
-use crate::wire::{Args, Framed, Span};
+use crate::wire::{Args, Framed, Span, Violation};
 
 /// Bytes that may wait for the server; beyond that the client is not read.
 const UNSENT_BYTES: usize = 256 * 1024;
@@ -122,12 +123,7 @@ impl Own<'_> {
                     0 => break Continue(()),
                     n => n,
                 },
-                Err(violation) => {
-                    if self.passing.is_none() {
-                        self.session.violated(&violation);
-                    }
-                    break Break(Event::End(Ending::Protocol));
-                }
+                Err(violation) => break Break(self.break_off(&violation)),
             };
             at += used;
         };
@@ -135,12 +131,23 @@ impl Own<'_> {
         outcome
     }
 
+    /// The connection ends here; its client is told why, but not in the middle of a reply.
+    fn break_off(&self, violation: &Violation) -> Event {
+        if self.passing.is_none() {
+            self.session.violated(violation);
+        }
+        Event::End(Ending::Protocol)
+    }
+
     /// A whole request, or a line that stands for one. False: it must wait, and is shown again.
     fn take(&mut self, bytes: &[u8], span: Span) -> ControlFlow<Event, bool> {
         if !span.inline {
             return if span.argc == 0 { Continue(true) } else { self.request(bytes) };
         }
-        self.session.respell(bytes).map_or(Continue(true), |request| self.request(&request))
+        match Session::respell(bytes) {
+            Ok(request) => request.map_or(Continue(true), |request| self.request(&request)),
+            Err(violation) => Break(self.break_off(&violation)),
+        }
     }
 
     fn request(&mut self, request: &[u8]) -> ControlFlow<Event, bool> {
