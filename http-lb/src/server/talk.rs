@@ -8,7 +8,6 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use proxy_core::link::Link;
-use proxy_core::net::Stream;
 
 use crate::body::Measure;
 use crate::wire::{HeadLimits, Malformed, Method, ResponseHead};
@@ -64,7 +63,7 @@ impl Talk {
 
     /// More than one write will carry this request: none of them is to wait for the acknowledgement of another.
     pub fn send_at_once(&self) {
-        if let Stream::Tcp(tcp) = self.link.stream() {
+        if let Some(tcp) = self.link.stream().tcp() {
             let _ = tcp.set_nodelay(true); // without it the request is slower, and all else is the same
         }
     }
@@ -177,7 +176,7 @@ impl Talk {
     /// servers, too.
     pub fn into_kept(self) -> Option<Link> {
         let whole = self.rest.is_done() && !self.babbles;
-        if let (true, true, Stream::Tcp(tcp)) = (whole, self.closes, self.link.stream()) {
+        if let (true, true, Some(tcp)) = (whole, self.closes, self.link.stream().tcp()) {
             let _ = tcp.set_zero_linger(); // without it the end takes longer, and all else is the same
         }
         (whole && self.keep_alive).then_some(self.link)
