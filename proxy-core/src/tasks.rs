@@ -65,7 +65,7 @@ where
     })
 }
 
-/// Spawns a session on this worker's `LocalSet`. Its panic ends this session alone.
+/// Spawns a session on this worker, which it never leaves. Its panic ends this session alone.
 #[allow(clippy::disallowed_methods, reason = "this is the module that may spawn")]
 pub fn spawn_session<F>(future: F) -> JoinHandle<()>
 where

@@ -15,14 +15,15 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use rustix::thread::{nanosleep, set_current_timer_slack};
 use slab::Slab;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 
 use moderation::{Moderation, NAP};
 
@@ -35,10 +36,6 @@ use crate::upstream::topology::Topology;
 
 /// Accepted connections that may wait for a busy worker; the acceptor refuses more.
 const QUEUE: usize = 1024;
-
-/// Turns of the scheduler between two looks at the kernel's events; tokio's default of 61 favours throughput on many
-/// threads. A proxy's turns are short: more of them per look means fewer system calls per request.
-const TURNS_PER_LOOK: u32 = 128;
 
 /// What all sessions of one worker share.
 pub struct Floor {
@@ -276,17 +273,17 @@ impl<J: Send + 'static> Workers<J> {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let load = Arc::new(AtomicUsize::new(0));
             let (around, shared, open) = (surroundings.clone(), load.clone(), open.clone());
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .event_interval(TURNS_PER_LOOK)
-                .on_thread_park(before_wait)
-                .build()?;
             let hand = surroundings.drain.clone();
+            // A runtime that never leaves its thread is made there; here it is told what came of it.
+            let (tell, told) = sync_channel(1);
             let body = move || {
+                let made = runtime();
+                let _ = tell.send(made.as_ref().map(drop).map_err(|error| error.kind())); // it is listened for below
+                let Ok(runtime) = made else { return };
                 let carry = move || {
                     sharpen_timers();
                     let floor = async move { work(Floor::open(id, around, shared), receiver, open).await };
-                    runtime.block_on(LocalSet::new().run_until(floor));
+                    runtime.block_on(floor);
                 };
                 // Nothing of it is used after a panic.
                 if catch_unwind(AssertUnwindSafe(carry)).is_err() {
@@ -294,6 +291,7 @@ impl<J: Send + 'static> Workers<J> {
                 }
             };
             workers.threads.push(std::thread::Builder::new().name(format!("worker-{id}")).spawn(body)?);
+            told.recv().map_err(io::Error::other)??;
             workers.desks.push(Desk { jobs: sender, load });
         }
         Ok(workers)
@@ -330,6 +328,13 @@ impl<J: Send + 'static> Workers<J> {
             let _ = thread.join(); // its panic was logged where it happened
         }
     }
+}
+
+/// The runtime of a worker, for the thread that calls this. One that knows of no other thread (`LocalRuntime`) schedules
+/// its sessions itself, where a `LocalSet` would be a scheduler within the scheduler.
+fn runtime() -> io::Result<LocalRuntime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().on_thread_park(before_wait).build_local(LocalOptions::default())
 }
 
 /// How many workers are meant by a setting in which 0 stands for one per processor.

@@ -1,5 +1,7 @@
 //! Who gets a job. Kind: driver.
 
+use tokio::task::LocalSet;
+
 use super::*;
 
 #[test]
