@@ -7,10 +7,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -148,11 +148,63 @@ impl AsFd for Stream {
     }
 }
 
+/// Reads once. In tokio's own way each read and each write goes by a function of the C library at which a thread may be
+/// cancelled: two locked instructions for what nobody here does. So the kernel is called directly.
+#[inline]
+fn poll_recv(tcp: &TcpStream, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    let into = buf.initialize_unfilled();
+    loop {
+        ready!(tcp.poll_read_ready(cx))?;
+        if let Some(received) = once(tcp, Interest::READABLE, into.len(), || {
+            rustix::net::recv(tcp, &mut *into, RecvFlags::empty()).map(|(received, _)| received)
+        })? {
+            buf.advance(received);
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+/// Writes once, as [`poll_recv`] reads. Nearly always there is room: whether there is, is asked only if not.
+#[inline]
+fn poll_send(tcp: &TcpStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        let send = || rustix::net::send(tcp, bytes, SendFlags::NOSIGNAL);
+        if let Some(sent) = once(tcp, Interest::WRITABLE, bytes.len(), send)? {
+            return Poll::Ready(Ok(sent));
+        }
+        ready!(tcp.poll_write_ready(cx))?;
+    }
+}
+
+/// Calls the kernel once; `None`: the socket is not ready after all.
+///
+/// Whoever gets less than there was room for has emptied (or filled) the socket's buffer: the socket then counts as not
+/// ready, so that the next look at it costs no call. The kernel tells when that changes (epoll(7), "edge-triggered").
+/// The end of the stream is not told twice, so that it stays ready.
+#[inline]
+fn once(
+    tcp: &TcpStream,
+    interest: Interest,
+    room: usize,
+    call: impl FnOnce() -> rustix::io::Result<usize>,
+) -> io::Result<Option<usize>> {
+    let mut moved = None;
+    let tried = tcp.try_io(interest, || {
+        let bytes = call()?;
+        moved = Some(bytes);
+        if bytes > 0 && bytes < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match tried {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(moved),
+    }
+}
+
 impl AsyncRead for Stream {
     #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tcp(tcp) => poll_recv(tcp, cx, buf),
             Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buf),
         }
@@ -163,7 +215,7 @@ impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tcp(tcp) => poll_send(tcp, cx, buf),
             Self::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, buf),
         }
