@@ -139,8 +139,8 @@ impl ClusterState {
     }
 
     /// A slot, if one can be had at once: no waiting, no `await`.
-    pub fn try_slot(&self, ticket: &Ticket) -> Option<Slot> {
-        self.scheduler.try_slot(ticket)
+    pub fn try_slot(&self, ticket: &Ticket, now: tokio::time::Instant) -> Option<Slot> {
+        self.scheduler.try_slot(ticket, now)
     }
 
     /// A slot, as soon as it is this request's turn. Dropping the future leaves the queue; a slot that was just given

@@ -35,6 +35,10 @@ fn upstream(text: &str) -> config::Upstream {
     config::Upstream { address: text.parse().unwrap(), weight: 1, slots: None }
 }
 
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 fn ticket() -> Ticket {
     let class = crate::queue::Class::default();
     Ticket::new(class, ClientKey::new(1), Instant::now() + Duration::from_millis(100))
@@ -54,7 +58,7 @@ async fn a_cluster_serves_before_anybody_was_asked() {
     let context = context();
     let clusters = Clusters::new(&config(&[("shop", &["127.0.0.1:1", "127.0.0.1:2"])]), &context).unwrap();
     let shop = clusters.find("shop").unwrap();
-    let (one, two) = (shop.try_slot(&ticket()).unwrap(), shop.slot(&ticket()).await.unwrap());
+    let (one, two) = (shop.try_slot(&ticket(), now()).unwrap(), shop.slot(&ticket()).await.unwrap());
     assert_ne!(one.endpoint().addr(), two.endpoint().addr());
     assert_eq!(shop.slot(&ticket()).await.unwrap_err(), Shed::Deadline);
     assert!(clusters.find("other").is_none() && shop.sticky().is_none());
@@ -94,7 +98,7 @@ async fn a_drained_replica_is_given_nothing_and_finishes_what_it_has() {
     let clusters = Clusters::new(&config(&[("shop", &["127.0.0.1:1"])]), &context).unwrap();
     clusters.start();
     let shop = clusters.find("shop").unwrap();
-    let slot = shop.try_slot(&ticket()).unwrap();
+    let slot = shop.try_slot(&ticket(), now()).unwrap();
     assert_eq!(order(&clusters, "replica=127.0.0.1:1&state=drain&wait=0").await.0, 504);
     let waits = order(&clusters, "replica=127.0.0.1:1&state=drain&wait=10");
     let finishes = async { slot.settle(proxy_core::upstream::Outcome::Served) };
@@ -164,13 +168,13 @@ async fn a_cookie_tells_no_address_and_leads_back() {
     let tag = |config: &Config| {
         let clusters = Clusters::new(config, &context()).unwrap();
         let shop = clusters.find("shop").unwrap();
-        let slot = shop.try_slot(&ticket()).unwrap();
+        let slot = shop.try_slot(&ticket(), now()).unwrap();
         let (tag, addr) = (slot.tag(), slot.endpoint().addr().clone());
         drop(slot);
-        let back = shop.try_slot(&ticket().towards(Affinity::Sticky(tag))).unwrap();
+        let back = shop.try_slot(&ticket().towards(Affinity::Sticky(tag)), now()).unwrap();
         assert_eq!(back.endpoint().addr(), &addr);
         let other = ticket().towards(Affinity::Sticky(tag));
-        assert!(shop.try_slot(&other).is_none(), "it waits for its own, although another one is free");
+        assert!(shop.try_slot(&other, now()).is_none(), "it waits for its own, although another one is free");
         (addr, tag)
     };
     let tags = |config: &Config| std::iter::repeat_with(|| tag(config)).take(24).collect::<Vec<_>>();
@@ -190,16 +194,16 @@ async fn a_reload_keeps_who_stays_and_lets_the_others_finish() {
     let context = context();
     let clusters = Clusters::new(&config(&[("shop", &["127.0.0.1:1", "127.0.0.1:2"])]), &context).unwrap();
     let shop = clusters.find("shop").unwrap();
-    let slots = [shop.try_slot(&ticket()).unwrap(), shop.try_slot(&ticket()).unwrap()];
+    let slots = [shop.try_slot(&ticket(), now()).unwrap(), shop.try_slot(&ticket(), now()).unwrap()];
     let before = shop.members().endpoints();
     clusters
         .reload(&config(&[("shop", &["127.0.0.1:2", "127.0.0.1:3"]), ("api", &["127.0.0.1:4"])]))
         .unwrap();
     assert!(Arc::ptr_eq(&shop, &clusters.find("shop").unwrap()) && clusters.find("api").is_some());
     assert!(shop.members().contains(&before[1]) && !shop.members().contains(&before[0]));
-    let third = shop.try_slot(&ticket()).unwrap();
+    let third = shop.try_slot(&ticket(), now()).unwrap();
     assert_eq!(third.endpoint().addr().to_string(), "127.0.0.1:3", "the slot of who stays is still in use");
-    assert!(shop.try_slot(&ticket()).is_none());
+    assert!(shop.try_slot(&ticket(), now()).is_none());
     drop(slots);
-    assert_eq!(shop.try_slot(&ticket()).unwrap().endpoint().addr().to_string(), "127.0.0.1:2");
+    assert_eq!(shop.try_slot(&ticket(), now()).unwrap().endpoint().addr().to_string(), "127.0.0.1:2");
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use proxy_core::decimal::put_decimal;
+use proxy_core::decimal::put_ipv4;
 
 use crate::config::HeaderRules;
 use crate::wire::RequestHead;
@@ -131,15 +131,9 @@ pub(super) fn scheme(origin: &Origin) -> &'static [u8] {
 
 /// Most addresses are of four bytes, and are written without the machinery of `fmt`.
 pub(super) fn write_ip(out: &mut Vec<u8>, origin: &Origin) {
-    let IpAddr::V4(ip) = origin.ip else {
-        write!(out, "{}", origin.ip).expect("a vector takes all that is written");
-        return;
-    };
-    for (at, byte) in ip.octets().into_iter().enumerate() {
-        if at > 0 {
-            out.push(b'.');
-        }
-        put_decimal(out, u64::from(byte));
+    match origin.ip {
+        IpAddr::V4(ip) => put_ipv4(out, ip),
+        IpAddr::V6(ip) => write!(out, "{ip}").expect("a vector takes all that is written"),
     }
 }
 

@@ -82,12 +82,12 @@ impl Scheduler {
         &self.metrics
     }
 
-    /// A slot, if there is one for this request at once.
-    pub fn try_slot(self: &Arc<Self>, ticket: &Ticket) -> Option<Slot> {
+    /// A slot, taken as of `now`, if there is one for this request at once.
+    pub fn try_slot(self: &Arc<Self>, ticket: &Ticket, now: Instant) -> Option<Slot> {
         let chance = fastrand::u64(..);
         let mut queue = self.lock();
         let id = queue.take(ticket, chance)?;
-        self.slot_of(&queue, id, ticket.class)
+        self.slot_of(&queue, id, ticket.class, now)
     }
 
     /// A slot, when it is this request's turn. Dropping the future leaves the queue.
@@ -185,7 +185,7 @@ impl Scheduler {
         let mut news = Vec::new();
         let mut queue = self.lock();
         if let Some(id) = queue.take(ticket, chance)
-            && let Some(slot) = self.slot_of(&queue, id, ticket.class)
+            && let Some(slot) = self.slot_of(&queue, id, ticket.class, now)
         {
             return Ok(slot);
         }
@@ -195,10 +195,16 @@ impl Scheduler {
         Err(place.map(|place| Waiter { scheduler: self, place, class: ticket.class, bell }))
     }
 
-    fn slot_of(self: &Arc<Self>, queue: &Queue, replica: ReplicaId, class: Class) -> Option<Slot> {
+    fn slot_of(
+        self: &Arc<Self>,
+        queue: &Queue,
+        replica: ReplicaId,
+        class: Class,
+        since: Instant,
+    ) -> Option<Slot> {
         let known = queue.fleet.find(replica)?;
         let (work, tag, scheduler) = (known.who.enter(), known.tag, self.clone());
-        Some(Slot { work, scheduler, replica, tag, class, since: Instant::now(), outcome: None, until: None })
+        Some(Slot { work, scheduler, replica, tag, class, since, outcome: None, until: None })
     }
 
     /// Changes what is known of the replicas, and grants what has come free by it.
@@ -234,8 +240,9 @@ impl Scheduler {
     /// Verdicts are written while the queue is locked, so that who leaves at this moment finds either its place or its
     /// verdict; bells ring afterwards.
     fn tell(self: &Arc<Self>, queue: MutexGuard<'_, Queue>, news: Vec<News<Arc<Bell>>>) {
+        let slot = |id, class| self.slot_of(&queue, id, class, Instant::now()).ok_or(Shed::NoReplica);
         for News { caller, class, verdict } in &news {
-            let verdict = verdict.and_then(|id| self.slot_of(&queue, id, *class).ok_or(Shed::NoReplica));
+            let verdict = verdict.and_then(|id| slot(id, *class));
             *caller.lock() = Some(verdict);
         }
         drop(queue);

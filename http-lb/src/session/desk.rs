@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use proxy_core::worker::Floor;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::house::House;
 use crate::access_log::Book;
@@ -147,9 +148,10 @@ impl Desk {
         self.since_epoch().as_secs()
     }
 
-    /// The value of Date.
+    /// The value of Date, by the clock that the kernel sets at each of its ticks: that is some milliseconds late, and
+    /// read in a fraction of the time (clock_gettime(2), CLOCK_REALTIME_COARSE).
     pub(super) fn date(&self) -> date::Text {
-        let now = self.seconds();
+        let now = u64::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or_default();
         let (then, text) = self.today.get();
         if then == now {
             return text;

@@ -123,11 +123,12 @@ impl<'a, C: Client> Exchange<'a, C> {
             Verdict::Answer(answer, why, route) => return Box::pin(self.say(&answer, why, route)).await,
         };
         self.story.logged = route.log;
-        if let Some(auth) = &route.auth
-            && !Box::pin(auth.admits(self.asked.head.known(Name::Authorization))).await
-        {
-            let answer = house.edge.challenge(auth, route, self.asked.head, self.asked.id);
-            return Box::pin(self.say(&answer, "password", Some(route))).await;
+        if let Some(auth) = &route.auth {
+            if !Box::pin(auth.admits(self.asked.head.known(Name::Authorization))).await {
+                let answer = house.edge.challenge(auth, route, self.asked.head, self.asked.id);
+                return Box::pin(self.say(&answer, "password", Some(route))).await;
+            }
+            self.story.time_has_passed();
         }
         self.story.class = house.edge.class(route, self.asked.head, self.asked.path);
         let served = match route.target {

@@ -66,6 +66,7 @@ impl<C: Client> Exchange<'_, C> {
                 return Err(Trouble::Tell { status: 503, why: "buffers", retry_after: Some(5) });
             }
         }
+        self.story.time_has_passed();
         Ok(spool)
     }
 
@@ -167,7 +168,7 @@ impl<C: Client> Exchange<'_, C> {
 
     /// A slot, at once or when it is this request's turn; a client that leaves gives up its place.
     async fn slot(&mut self, way: &Way, ticket: &Ticket) -> Result<Slot, Trouble> {
-        match way.cluster.try_slot(ticket) {
+        match way.cluster.try_slot(ticket, self.story.now()) {
             Some(slot) => {
                 self.story.has_slot(Duration::ZERO, slot.since());
                 Ok(slot)

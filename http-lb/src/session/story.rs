@@ -20,6 +20,8 @@ const CLIENT_LEFT: u16 = 499;
 /// What is known of a request so far.
 pub(super) struct Story {
     begun: Instant,
+    /// When somebody looked at a clock last, with nothing awaited since.
+    now: Instant,
     /// Its answer's status; none: nobody heard one.
     pub(super) status: u16,
     /// Whose answer it is.
@@ -43,6 +45,7 @@ impl Story {
     pub(super) fn new(begun: Instant) -> Self {
         Self {
             begun,
+            now: begun,
             status: CLIENT_LEFT,
             by: By::Us,
             outcome: "gone",
@@ -61,6 +64,16 @@ impl Story {
         self.begun
     }
 
+    /// What the time is, near enough: looking costs more than deciding about a request.
+    pub(super) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Something was awaited.
+    pub(super) fn time_has_passed(&mut self) {
+        self.now = Instant::now();
+    }
+
     /// It has a slot, for which it waited so long.
     pub(super) fn has_slot(&mut self, waited: Duration, now: Instant) {
         self.queued += waited;
@@ -74,6 +87,7 @@ impl Story {
 
     /// The replica is free again.
     pub(super) fn is_free(&mut self, now: Instant) {
+        self.now = now;
         if let Some(slot) = self.slot.take() {
             self.upstream += now.saturating_duration_since(slot);
         }

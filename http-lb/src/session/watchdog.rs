@@ -2,32 +2,50 @@
 //! met, so that moving a real timer each time would cost more than reading the request. Kind: driver.
 //!
 //! The timer is moved only to an earlier time, or when it fires too early; a later deadline is merely remembered by who
-//! asks for it. So a connection that is busy arms its timer once in the shortest of its deadlines.
+//! asks for it. So a connection that is busy arms its timer once in the shortest of its deadlines, and asks it again only
+//! once it has fired.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Barks when a deadline has passed. Holds no timer before the first deadline.
 #[derive(Default)]
-pub struct Watchdog(Option<Pin<Box<Sleep>>>);
+pub struct Watchdog {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes when it fires.
+    wakes: Option<Waker>,
+}
 
 impl Watchdog {
     /// Ready once `deadline` has passed.
     #[inline]
     pub fn poll_late(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        match (&self.sleep, &self.wakes) {
+            (Some(sleep), Some(wakes))
+                if sleep.deadline() <= deadline && !sleep.is_elapsed() && wakes.will_wake(cx.waker()) =>
+            {
+                Poll::Pending
+            }
+            _ => self.ask(cx, deadline),
+        }
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }
         while sleep.as_mut().poll(cx).is_ready() {
             if deadline <= Instant::now() {
+                self.wakes = None;
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(deadline);
         }
+        self.wakes = Some(cx.waker().clone());
         Poll::Pending
     }
 
@@ -73,6 +91,17 @@ mod tests {
         let long = begun + Duration::from_millis(100);
         assert_eq!(dog.guard(long, pending::<()>()).await, None);
         assert!(Instant::now() >= long);
+    }
+
+    /// One dog that goes from one task to another, as that of a request over HTTP/2 may.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asked_last_is_woken() {
+        let mut dog = Watchdog::default();
+        let due = Instant::now() + Duration::from_millis(30);
+        let elsewhere = futures_util::task::noop_waker();
+        assert!(dog.poll_late(&mut Context::from_waker(&elsewhere), due).is_pending());
+        assert_eq!(dog.guard(due, pending::<()>()).await, None);
+        assert!(Instant::now() >= due);
     }
 
     #[tokio::test(start_paused = true)]

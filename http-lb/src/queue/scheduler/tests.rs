@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use futures_util::future::join_all;
 use proxy_core::metrics::Registry;
 use proxy_core::upstream::{Cluster, Rules, Thresholds};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::ticket::ClientKey;
 use super::*;
@@ -78,7 +78,7 @@ fn who_waits_is_woken_and_a_slot_goes_back_by_itself() {
     run(async {
         let scene = Scene::new(&[1], Limits::default());
         let first = scene.scheduler.slot(&soon(0)).await.unwrap();
-        assert!(scene.scheduler.try_slot(&soon(0)).is_none());
+        assert!(scene.scheduler.try_slot(&soon(0), Instant::now()).is_none());
         let other = scene.scheduler.clone();
         let second = async move { other.slot(&soon(1)).await };
         let release = async {
@@ -119,7 +119,10 @@ fn a_slot_for_somebody_who_has_just_left_goes_on_to_the_next() {
             futures_util::poll!(&mut leaver).is_pending() && futures_util::poll!(&mut stayer).is_pending()
         );
         drop(held);
-        assert!(scene.scheduler.try_slot(&soon(0)).is_none(), "it is the leaver's, who has not looked yet");
+        assert!(
+            scene.scheduler.try_slot(&soon(0), Instant::now()).is_none(),
+            "it is the leaver's, who has not looked yet"
+        );
         drop(leaver);
         assert!(futures_util::poll!(&mut stayer).is_ready());
         scene.counted(r#"http_lb_abandoned_total{class="first",cluster="shop"} 1"#);
@@ -131,8 +134,10 @@ fn a_slot_for_somebody_who_has_just_left_goes_on_to_the_next() {
 fn a_replica_that_refuses_is_out_before_the_next_is_sent_there() {
     run(async {
         let scene = Scene::new(&[1, 1], Limits::default());
-        let (one, two) =
-            (scene.scheduler.try_slot(&soon(0)).unwrap(), scene.scheduler.try_slot(&soon(0)).unwrap());
+        let (one, two) = (
+            scene.scheduler.try_slot(&soon(0), Instant::now()).unwrap(),
+            scene.scheduler.try_slot(&soon(0), Instant::now()).unwrap(),
+        );
         let (dead, mut again, next) = (one.endpoint().clone(), soon(0), soon(0));
         let mut waiting = Box::pin(scene.scheduler.slot(&next));
         assert!(futures_util::poll!(&mut waiting).is_pending());
@@ -157,16 +162,16 @@ fn a_replica_that_refuses_is_out_before_the_next_is_sent_there() {
 fn a_replica_that_has_left_finishes_and_comes_back_as_itself() {
     run(async {
         let scene = Scene::new(&[1], Limits::default());
-        let held = scene.scheduler.try_slot(&soon(0)).unwrap();
+        let held = scene.scheduler.try_slot(&soon(0), Instant::now()).unwrap();
         let endpoint = held.endpoint().clone();
         let member = Member { endpoint, slots: 1, tag: Tag(0), name: 0 };
         scene.scheduler.sync(&[]);
         assert_eq!(scene.scheduler.slot(&soon(0)).await.unwrap_err(), Shed::NoReplica);
         assert!(scene.scheduler.status().replicas[0].leaving);
         scene.scheduler.sync(&[member]);
-        assert!(scene.scheduler.try_slot(&soon(0)).is_none(), "its slot is still in use");
+        assert!(scene.scheduler.try_slot(&soon(0), Instant::now()).is_none(), "its slot is still in use");
         drop(held);
-        assert!(scene.scheduler.try_slot(&soon(0)).is_some());
+        assert!(scene.scheduler.try_slot(&soon(0), Instant::now()).is_some());
         scene.scheduler.sync(&[]);
         assert!(scene.scheduler.status().replicas.is_empty());
     });
@@ -223,6 +228,6 @@ fn many_threads_never_exceed_a_slot_nor_lose_one() {
     let status = scene.scheduler.status();
     assert_eq!((status.waiting, status.replicas.iter().map(|replica| replica.used).sum()), (0, 0));
     assert!(scene.endpoints().iter().all(|endpoint| endpoint.in_flight() == 0));
-    let all: Vec<_> = std::iter::from_fn(|| scene.scheduler.try_slot(&soon(0))).collect();
+    let all: Vec<_> = std::iter::from_fn(|| scene.scheduler.try_slot(&soon(0), Instant::now())).collect();
     assert_eq!(all.len(), 6, "every slot can be had again");
 }
