@@ -277,9 +277,12 @@ impl<J: Send + 'static> Workers<J> {
             // A runtime that never leaves its thread is made there; here it is told what came of it.
             let (tell, told) = sync_channel(1);
             let body = move || {
-                let made = runtime();
-                let _ = tell.send(made.as_ref().map(drop).map_err(|error| error.kind())); // it is listened for below
-                let Ok(runtime) = made else { return };
+                let (runtime, made) = match runtime() {
+                    Ok(runtime) => (Some(runtime), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                let _ = tell.send(made); // it is listened for below
+                let Some(runtime) = runtime else { return };
                 let carry = move || {
                     sharpen_timers();
                     let floor = async move { work(Floor::open(id, around, shared), receiver, open).await };

@@ -82,6 +82,12 @@ impl<T: Default> Rack<T> {
     }
 }
 
+/// Seconds since 1970 by the clock that the kernel sets at each of its ticks: some milliseconds late, and read in a
+/// fraction of the time (clock_gettime(2), CLOCK_REALTIME_COARSE).
+pub(super) fn ticked_seconds() -> u64 {
+    u64::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or_default()
+}
+
 impl Desk {
     /// Room for the head of a request.
     pub fn lend_head(&self) -> Box<RequestHead> {
@@ -148,10 +154,9 @@ impl Desk {
         self.since_epoch().as_secs()
     }
 
-    /// The value of Date, by the clock that the kernel sets at each of its ticks: that is some milliseconds late, and
-    /// read in a fraction of the time (clock_gettime(2), CLOCK_REALTIME_COARSE).
+    /// The value of Date.
     pub(super) fn date(&self) -> date::Text {
-        let now = u64::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or_default();
+        let now = ticked_seconds();
         let (then, text) = self.today.get();
         if then == now {
             return text;

@@ -134,7 +134,10 @@ impl<'a, C: Client> Exchange<'a, C> {
         let served = match route.target {
             Target::Cluster(cluster) => self.pass_on(route, cluster).await,
             Target::Files { mount, fallback } => match self.find(route, mount, fallback.is_some()).await {
-                Ok(None) => self.pass_on(route, fallback.unwrap_or_default()).await,
+                Ok(None) => {
+                    self.story.time_has_passed(); // a folder of the network was looked into, perhaps
+                    self.pass_on(route, fallback.unwrap_or_default()).await
+                }
                 Ok(Some(served)) => Ok(served),
                 Err(trouble) => Err(trouble),
             },

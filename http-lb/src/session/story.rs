@@ -20,7 +20,7 @@ const CLIENT_LEFT: u16 = 499;
 /// What is known of a request so far.
 pub(super) struct Story {
     begun: Instant,
-    /// When somebody looked at a clock last, with nothing awaited since.
+    /// When somebody looked at a clock last, with nothing done since that takes long.
     now: Instant,
     /// Its answer's status; none: nobody heard one.
     pub(super) status: u16,
@@ -69,7 +69,7 @@ impl Story {
         self.now
     }
 
-    /// Something was awaited.
+    /// Something was done that may have taken long.
     pub(super) fn time_has_passed(&mut self) {
         self.now = Instant::now();
     }

@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Barks when a deadline has passed. Holds no timer before the first deadline.
@@ -38,7 +39,8 @@ impl Watchdog {
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }
-        while sleep.as_mut().poll(cx).is_ready() {
+        // Not by the task's budget (tokio's `coop`): used up, it would say `Pending` of a timer that is not armed.
+        while pin!(unconstrained(sleep.as_mut())).poll(cx).is_ready() {
             if deadline <= Instant::now() {
                 self.wakes = None;
                 return Poll::Ready(());
@@ -64,6 +66,8 @@ impl Watchdog {
 mod tests {
     use std::future::pending;
     use std::time::Duration;
+
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
 
     use super::*;
 
@@ -100,8 +104,19 @@ mod tests {
         let due = Instant::now() + Duration::from_millis(30);
         let elsewhere = futures_util::task::noop_waker();
         assert!(dog.poll_late(&mut Context::from_waker(&elsewhere), due).is_pending());
-        assert_eq!(dog.guard(due, pending::<()>()).await, None);
-        assert!(Instant::now() >= due);
+        let barked = dog.guard(due, tokio::time::sleep(Duration::from_secs(3600))).await;
+        assert_eq!((barked, Instant::now() < due + Duration::from_secs(1)), (None, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dog_that_is_called_when_the_turn_is_over_barks_all_the_same() {
+        let (mut dog, due) = (Watchdog::default(), Instant::now() + Duration::from_millis(30));
+        while has_budget_remaining() {
+            consume_budget().await;
+        }
+        assert!(poll_fn(|cx| Poll::Ready(dog.poll_late(cx, due))).await.is_pending());
+        let barked = dog.guard(due, tokio::time::sleep(Duration::from_secs(3600))).await;
+        assert_eq!((barked, Instant::now() < due + Duration::from_secs(1)), (None, true));
     }
 
     #[tokio::test(start_paused = true)]

@@ -164,12 +164,43 @@ fn poll_recv(tcp: &TcpStream, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Po
     }
 }
 
-/// Writes once, as [`poll_recv`] reads. Nearly always there is room: whether there is, is asked only if not.
+/// A write of so many bytes counts against its task's turn (tokio's `coop`), or a peer that keeps up with a file would be
+/// sent all of it while others wait. Short ones come of something that was read, which has counted.
+const LONG: usize = 16 * 1024;
+
+/// Slices that one call takes (`IOV_MAX`, writev(2)).
+const SLICES: usize = 1024;
+
+/// Writes once, as [`poll_recv`] reads. Nearly always there is room: for a short write, whether there is, is asked only if
+/// not.
 #[inline]
 fn poll_send(tcp: &TcpStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    if bytes.len() >= LONG {
+        ready!(tcp.poll_write_ready(cx))?;
+    }
     loop {
         let send = || rustix::net::send(tcp, bytes, SendFlags::NOSIGNAL);
         if let Some(sent) = once(tcp, Interest::WRITABLE, bytes.len(), send)? {
+            return Poll::Ready(Ok(sent));
+        }
+        ready!(tcp.poll_write_ready(cx))?;
+    }
+}
+
+/// Writes several slices at once, as [`poll_send`] writes one; for a single one, which is all that TLS mostly has, that
+/// costs the kernel less.
+#[inline]
+fn poll_gather(tcp: &TcpStream, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    if let [bytes] = slices {
+        return poll_send(tcp, cx, bytes);
+    }
+    let slices = &slices[..slices.len().min(SLICES)];
+    let room = slices.iter().map(|slice| slice.len()).sum();
+    if room >= LONG {
+        ready!(tcp.poll_write_ready(cx))?;
+    }
+    loop {
+        if let Some(sent) = once(tcp, Interest::WRITABLE, room, || rustix::io::writev(tcp, slices))? {
             return Poll::Ready(Ok(sent));
         }
         ready!(tcp.poll_write_ready(cx))?;
@@ -228,7 +259,7 @@ impl AsyncWrite for Stream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Tcp(tcp) => poll_gather(tcp, cx, bufs),
             Self::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, bufs),
         }

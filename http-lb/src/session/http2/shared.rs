@@ -2,12 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::Terms;
+use crate::session::desk::ticked_seconds;
 use crate::session::watchdog::Watchdog;
 use crate::wire::date;
 
@@ -131,7 +131,7 @@ pub(super) fn date() -> HeaderValue {
         static TODAY: RefCell<(u64, HeaderValue)> =
             const { RefCell::new((0, HeaderValue::from_static(""))) };
     }
-    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    let now = ticked_seconds();
     TODAY.with_borrow_mut(|(second, value)| {
         if *second != now {
             *second = now;
