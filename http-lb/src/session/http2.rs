@@ -219,7 +219,7 @@ struct Session {
 
 impl Session {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if matches!(self.seat.pulse(cx), Some(Pulse::Terminate)) {
+        if matches!(self.seat.quiet_pulse(cx), Some(Pulse::Terminate)) {
             return Poll::Ready(Event::End(Ending::Terminated));
         }
         if self.leaving.is_none() && self.seat.is_draining() {

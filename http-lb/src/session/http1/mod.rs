@@ -132,7 +132,7 @@ impl Http1 {
     }
 
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
-        if let Some(Pulse::Terminate) = self.seat.pulse(cx) {
+        if let Some(Pulse::Terminate) = self.seat.quiet_pulse(cx) {
             return Poll::Ready(Arrival::None(Ending::Terminated));
         }
         if self.seat.is_draining() && self.is_idle() {
@@ -224,7 +224,7 @@ impl Http1 {
         let served = {
             let mut serving = pin!(exchange::serve(&mut turn, &head, &visit, &house, &mut self.timer));
             // Not `until_terminated`, which would hold the whole of it a second time.
-            poll_fn(|cx| match self.seat.pulse(cx) {
+            poll_fn(|cx| match self.seat.quiet_pulse(cx) {
                 Some(Pulse::Terminate) => Poll::Ready(None),
                 _ => serving.as_mut().poll(cx).map(Some),
             })
@@ -291,7 +291,7 @@ impl Http1 {
         let (due, mut left) = (Instant::now() + LINGER, LINGER_BYTES);
         let Self { line: Line { link, dog, visit, .. }, seat, .. } = self;
         let drained = poll_fn(|cx| {
-            while left > 0 && !matches!(seat.pulse(cx), Some(Pulse::Terminate)) {
+            while left > 0 && !matches!(seat.quiet_pulse(cx), Some(Pulse::Terminate)) {
                 match ready!(link.poll_fill(cx, &mut visit.desk.floor.scratch.borrow())) {
                     Ok(read) if read > 0 => left = left.saturating_sub(read),
                     _ => break,
