@@ -59,16 +59,19 @@ pub(super) fn create_tables(primary: SocketAddr) -> Result<()> {
 pub(super) fn measure(job: &Job, payers: &Payers) -> Result<Sample> {
     let dir = tempfile::tempdir().context("pgbench's folder")?;
     let mut pgbench = Running::start(job, dir.path())?;
-    if let Err(e) = pgbench.wait_until_warm(job) {
-        say(e);
-        return Ok(Sample { errors: job.clients as f64, ..Sample::default() });
-    }
+    let starved = match pgbench.wait_until_warm(job) {
+        Ok(starved) => starved,
+        Err(e) => {
+            say(e);
+            return Ok(Sample { errors: job.clients as f64, ..Sample::default() });
+        }
+    };
     std::thread::sleep(SETTLE);
     let opened = Look::at(payers);
     std::thread::sleep(job.window);
     let closed = Look::at(payers);
     let resident = payers.subject.resident_kib();
-    let errors = pgbench.end()?;
+    let errors = starved + pgbench.end()?;
     let latencies = latencies_between(dir.path(), opened.at, closed.at)?;
     Ok(sample(latencies, errors, resident, &opened, &closed))
 }
@@ -144,19 +147,20 @@ impl Running {
 
     /// Waits until every client has finished a transaction. Then all connections have been made, the subject's pool is
     /// full, and nobody prepares statements any more (which pgbench does for one client after the other).
-    fn wait_until_warm(&mut self, job: &Job) -> Result<()> {
+    /// Gives the number of clients that have finished none after a long time.
+    fn wait_until_warm(&mut self, job: &Job) -> Result<usize> {
         let end = Instant::now() + WARM_TIMEOUT;
         let mut logs = Logs::in_folder(&self.dir);
-        while logs.clients_seen()? < job.clients {
+        loop {
+            let missing = job.clients.saturating_sub(logs.clients_seen()?);
+            if missing == 0 || Instant::now() > end {
+                return Ok(missing);
+            }
             if !self.process.alive() {
                 return Err(Error::new(self.told()?));
             }
-            if Instant::now() > end {
-                break;
-            }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
     }
 
     fn told(&self) -> Result<String> {

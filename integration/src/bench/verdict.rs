@@ -1,6 +1,6 @@
 //! What an issue demands, held against what was measured. Kind: pure.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::report::{Bench, Sample, Spread};
 
@@ -62,18 +62,26 @@ pub(super) type Figure = fn(&Sample) -> f64;
 pub(super) type Cell<'a> = (&'a str, &'a str);
 
 impl Table<'_> {
+    /// The middle of the rounds; a round without a figure is no number, which no bound holds.
     pub(super) fn median(&self, figure: Figure, case: &str, subject: &str) -> Option<f64> {
         let rounds = &self.0.row(case, subject)?.rounds;
-        Some(Spread::of(rounds.iter().map(figure)).median).filter(|median| *median > 0.0)
+        let whole = !rounds.is_empty() && rounds.iter().all(|round| figure(round) > 0.0);
+        Some(if whole { Spread::of(rounds.iter().map(figure)).median } else { f64::NAN })
+    }
+
+    /// Errors in all rounds.
+    fn errors(&self, (case, subject): Cell<'_>) -> f64 {
+        let rounds = self.0.row(case, subject).map_or(&[][..], |row| &row.rounds);
+        rounds.iter().map(|round| round.errors).sum()
     }
 
     /// What the rounds gave, each by itself: within one, the subjects follow each other in seconds, and a machine that is
     /// slower in the next minute slows down both sides of the next ratio. A round without a figure is no number, which no
-    /// bound holds.
+    /// bound holds, and so is one in which ours failed somebody.
     pub(super) fn ratios(&self, figure: Figure, ours: Cell<'_>, theirs: Cell<'_>) -> Option<Spread> {
         let rounds = |(case, subject)| self.0.row(case, subject).map(|row| row.rounds.iter().map(figure));
         let pairs: Vec<_> = rounds(ours)?.zip(rounds(theirs)?).collect();
-        if pairs.iter().any(|(ours, theirs)| *ours <= 0.0 || *theirs <= 0.0) {
+        if self.errors(ours) > 0.0 || pairs.iter().any(|(ours, theirs)| *ours <= 0.0 || *theirs <= 0.0) {
             return Some(Spread { min: f64::NAN, median: f64::NAN, max: f64::NAN });
         }
         (!pairs.is_empty()).then(|| Spread::of(pairs.into_iter().map(|(ours, theirs)| ours / theirs)))
@@ -88,7 +96,14 @@ impl Table<'_> {
         bound: Bound,
     ) -> Option<Verdict> {
         let measured = self.ratios(figure, (case, ours), (case, theirs))?;
-        Some(Verdict { what: format!("{case}: {word}, {ours} / {theirs}"), measured, bound })
+        let mut what = format!("{case}: {word}, {ours} / {theirs}");
+        for subject in [ours, theirs] {
+            let errors = self.errors((case, subject));
+            if errors > 0.0 {
+                let _ = write!(what, " ({subject}: {errors} errors)");
+            }
+        }
+        Some(Verdict { what, measured, bound })
     }
 }
 
@@ -97,17 +112,40 @@ mod tests {
     use super::*;
     use crate::report::Row;
 
-    #[track_caller]
-    fn check(ours: [f64; 3], theirs: [f64; 3], expected: &str) {
-        let row = |subject: &str, cpu: [f64; 3]| {
-            let rounds = cpu.map(|cpu_us_per_op| Sample { cpu_us_per_op, ..Sample::default() });
+    fn bench(ours: [f64; 3], theirs: [f64; 3], [our_errors, their_errors]: [f64; 2]) -> Bench {
+        let row = |subject: &str, cpu: [f64; 3], errors: f64| {
+            let rounds = cpu.map(|cpu_us_per_op| Sample { cpu_us_per_op, errors, ..Sample::default() });
             Row::of("get", subject, &rounds)
         };
-        let rows = vec![row("us", ours), row("them", theirs)];
-        let bench = Bench { suite: "toy".into(), machine: String::new(), rows };
-        let ratio =
-            Table(&bench).ratio("CPU", |s| s.cpu_us_per_op, "get", ["us", "them"], Bound::AtMost(1.0));
+        let rows = vec![row("us", ours, our_errors), row("them", theirs, their_errors)];
+        Bench { suite: "toy".into(), machine: String::new(), rows }
+    }
+
+    #[track_caller]
+    fn says(bench: &Bench, expected: &str) {
+        let ratio = Table(bench).ratio("CPU", |s| s.cpu_us_per_op, "get", ["us", "them"], Bound::AtMost(1.0));
         assert_eq!(ratio.unwrap().to_string(), expected);
+    }
+
+    #[track_caller]
+    fn check(ours: [f64; 3], theirs: [f64; 3], expected: &str) {
+        says(&bench(ours, theirs, [0.0; 2]), expected);
+    }
+
+    #[test]
+    fn who_fails_somebody_has_not_won() {
+        let line = "MISSED get: CPU, us / them (us: 3 errors): NaN (at most 1.00)";
+        says(&bench([1.0; 3], [2.0; 3], [1.0, 0.0]), line);
+        let line = "met    get: CPU, us / them (them: 6 errors): 0.50 (at most 1.00)";
+        says(&bench([1.0; 3], [2.0; 3], [0.0, 2.0]), line);
+    }
+
+    #[test]
+    fn a_median_is_one_of_all_rounds() {
+        let cpu =
+            |ours| Table(&bench(ours, [1.0; 3], [0.0; 2])).median(|s| s.cpu_us_per_op, "get", "us").unwrap();
+        assert_eq!(cpu([1.0, 2.0, 3.0]), 2.0);
+        assert!(cpu([1.0, 0.0, 3.0]).is_nan());
     }
 
     #[test]

@@ -13,10 +13,10 @@ pub(super) const SCRIPT: Script = Script {
     session_length: None,
     runs: 1,
     play,
-    remark: "Real Pretix, two replicas, five visitors in two seconds; one replica with all its workers is killed, and started \
+    remark: "Real Pretix, two replicas, five visitors in two seconds (four where no files are served); one replica with all its workers is killed, and started \
              again ten seconds later, three times. failed_requests: idempotent ones, orders with an X-Idempotency-Key, \
              and orders refused as never sent. An order without a key that was with the dead worker is an unknown_post: \
-             nobody may send it again.",
+             nobody may send it again. HAProxy serves no files, and is asked for none.",
 };
 
 fn play(run: &Run) -> Result<Figures> {

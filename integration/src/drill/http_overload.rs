@@ -26,7 +26,8 @@ pub(super) const SCRIPT: Script = Script {
     remark: "Four sync workers that need 50 ms for anything; capacity is what four clients get from them directly. Then \
              three times as many come, whether or not the others were served: one in five to pay, one in fifty slow. \
              goodput_share: answers within 8 s, of the capacity. checkout_p99_ms: who was not served counts as 8 s. \
-             shed: told to come again, by 503 with Retry-After. resets: cut off without a whole answer.",
+             shed: told to come again, by 503 with Retry-After. resets: cut off without a whole answer. \
+             HAProxy knows the number of workers and who pays; NGINX is as Pretix's image has it, and can know neither.",
 };
 
 const ORDER: [&str; 12] = [

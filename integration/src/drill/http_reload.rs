@@ -9,11 +9,13 @@ use super::{Cast, HTTP, Run, Script};
 use crate::crowd::{Crowd, Errand, Manner, Plan, Request};
 use crate::error::{Context, Error, Result};
 use crate::front::{self, Application, Front};
+use crate::http;
 use crate::open_loop::{Client, Load, Outcome, Pace, Talk};
 use crate::peers::Subject;
 use crate::report::Figures;
 use crate::router;
 use crate::upstream::Upstream;
+use crate::wait::eventually;
 
 pub(super) const SCRIPT: Script = Script {
     name: "http-reload",
@@ -23,13 +25,16 @@ pub(super) const SCRIPT: Script = Script {
     runs: 3,
     play,
     remark: "SIGHUP with a changed configuration, several times a second, under 200 visitors and 1000 requests on 32 kept \
-             connections per second. A connection that is closed while nobody waits on it is no failed request.",
+             connections per second. A connection that is closed while nobody waits on it is no failed request, one that answers after five \
+             seconds or not at all is.",
 };
 
 const LENGTH: Duration = Duration::from_secs(20);
 const QUICK_LENGTH: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(300);
 const VISITORS: f64 = 200.0;
+/// What takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(5);
 const KEPT: usize = 32;
 const KEPT_PER_S: f64 = 1000.0;
 
@@ -49,18 +54,34 @@ fn play(run: &Run) -> Result<Figures> {
         (kept.join().unwrap_or_else(|_| Err(Error::new("the load client panicked"))), reloads)
     });
     let (outcome, reloads, visits) = (outcome?, reloads?, crowd.finish()?);
+    if let Some(admin) = front.admin() {
+        took_effect(admin, reloads)?;
+    }
     let failed = visits.iter().filter(|visit| !visit.served()).count() as u64;
-    let Outcome { errors, closed_idle, ref latency, .. } = outcome;
+    let Outcome { errors, closed_idle, answered, .. } = outcome;
+    let failed = failed + (errors - closed_idle) + outcome.slower_than(PATIENCE);
     Ok(Figures::from([
-        ("failed_requests".into(), (failed + errors - closed_idle) as f64),
+        ("failed_requests".into(), failed as f64),
         ("kept_connections_closed".into(), errors as f64),
-        ("reloads".into(), reloads),
-        ("requests".into(), (visits.len() as u64 + latency.len()) as f64),
+        ("reloads".into(), f64::from(reloads)),
+        ("requests".into(), (visits.len() as u64 + answered) as f64),
     ]))
 }
 
+/// Each reload was one: a router that ignores them, or refuses the file, fails nobody either.
+fn took_effect(admin: SocketAddr, reloads: u32) -> Result<()> {
+    eventually(PATIENCE, "the reloads", || {
+        let (_, text) = http::get(admin, "/metrics").map_err(|e| e.to_string())?;
+        let count =
+            |result| http::metric(&text, &format!("http_lb_config_reloads_total{{result=\"{result}\"}}"));
+        let (ok, refused) = (count("ok"), count("refused"));
+        let all = ok >= f64::from(reloads) && refused == 0.0;
+        if all { Ok(()) } else { Err(format!("{ok} of {reloads} were made, {refused} refused")) }
+    })
+}
+
 /// Reloads until the time is over; says how often.
-fn reload(front: &mut dyn Subject, home: &Path, length: Duration) -> Result<f64> {
+fn reload(front: &mut dyn Subject, home: &Path, length: Duration) -> Result<u32> {
     let (begun, mut reloads) = (Instant::now(), 0);
     let ours = home.join(front.name()).with_extension("toml");
     while begun.elapsed() < length {
@@ -71,7 +92,7 @@ fn reload(front: &mut dyn Subject, home: &Path, length: Duration) -> Result<f64>
         front.reload()?;
         reloads += 1;
     }
-    Ok(f64::from(reloads))
+    Ok(reloads)
 }
 
 /// A reload of what is the same might be none: the patience of the queue changes to and fro.
@@ -93,5 +114,5 @@ fn load(addr: SocketAddr) -> Load {
 fn plan(addr: SocketAddr) -> Plan {
     let request = Arc::new(move |_| Request::get(addr, "/new", ""));
     let errands = vec![Errand { name: "visit", share: 1.0, request, manner: Manner::Usual }];
-    Plan { addr, per_second: VISITORS, patience: Duration::from_secs(5), errands }
+    Plan { addr, per_second: VISITORS, patience: PATIENCE, errands }
 }

@@ -13,9 +13,10 @@ pub(super) const SCRIPT: Script = Script {
     session_length: None,
     runs: 1,
     play,
-    remark: "Real Pretix, two replicas, five visitors in two seconds. Each replica is drained by the front's own means, sent SIGTERM, \
+    remark: "Real Pretix, two replicas, five visitors in two seconds (four where no files are served). Each replica is drained by the front's own means, sent SIGTERM, \
              started anew and put back; then each again, by SIGTERM alone. failed_requests: idempotent ones, orders with \
-             an X-Idempotency-Key, and orders refused as never sent. Other orders without an answer are unknown_posts.",
+             an X-Idempotency-Key, and orders refused as never sent. Other orders without an answer are unknown_posts. HAProxy serves \
+             no files, and is asked for none.",
 };
 
 fn play(run: &Run) -> Result<Figures> {

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use super::Run;
 use crate::crowd::{Crowd, End, Errand, Manner, Plan, Request, Visit};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::front;
 use crate::pretix::{SHOP, Seed};
 use crate::progress::say;
 use crate::report::Figures;
@@ -38,10 +39,13 @@ const WARM: u64 = 12;
 /// What precedes the number of a visitor who counts.
 const MARK: &str = "visit";
 
+/// The visitors who want a file.
+const STATIC: &str = "static";
+
 /// Visitors, as they are told apart afterwards.
 const ERRANDS: [(&str, f64, Again); 5] = [
     ("shop", 0.4, Again::Always),
-    ("static", 0.2, Again::Always),
+    (STATIC, 0.2, Again::Always),
     ("api", 0.1, Again::Always),
     ("order with a key", 0.15, Again::Always),
     ("order", 0.15, Again::Unsent),
@@ -70,8 +74,9 @@ impl Stage {
         let dir = tempfile::Builder::new().prefix("stack-shop-").tempdir()?;
         let shop = Shop::open(run.subject, &run.router, dir.path())?;
         let (addr, seed) = (shop.front.addr(), shop.pretix.seed());
-        warm_up(plan(addr, seed, "warm-up"))?;
-        let crowd = Some(Crowd::start(plan(addr, seed, MARK))?);
+        let plan = |mark| plan(addr, seed, mark, front::serves_files(run.subject));
+        warm_up(plan("warm-up"))?;
+        let crowd = Some(Crowd::start(plan(MARK))?);
         Ok(Self { shop, crowd, begun: Instant::now(), _dir: dir })
     }
 
@@ -84,9 +89,10 @@ impl Stage {
     pub(super) fn figures(mut self) -> Result<Figures> {
         let seconds = self.begun.elapsed().as_secs_f64();
         let visits = self.crowd.take().map(Crowd::finish).transpose()?.unwrap_or_default();
-        let begun = self.shop.pretix.begun();
+        let begun = self.shop.pretix.begun()?;
         self.shop.close()?;
         tell(&visits);
+        witnessed(&visits, &begun)?;
         let mut figures = figures(&visits, &begun);
         figures.insert("seconds".into(), seconds.round());
         Ok(figures)
@@ -102,13 +108,18 @@ fn warm_up(plan: Plan) -> Result<()> {
     crowd.finish().map(drop)
 }
 
-fn plan(addr: SocketAddr, seed: &Seed, mark: &'static str) -> Plan {
+/// Nobody asks a front for files that it was not made to serve: that would be no failure of its own.
+fn plan(addr: SocketAddr, seed: &Seed, mark: &'static str, serves_files: bool) -> Plan {
     let errands = ERRANDS.iter().map(|&(name, share, _)| {
         let seed = seed.clone();
         let request = Arc::new(move |id| request(addr, name, &seed, &format!("{mark}-{id}")));
+        let share = if name == STATIC && !serves_files { 0.0 } else { share };
         Errand { name, share, request, manner: Manner::Usual }
     });
-    Plan { addr, per_second: PER_SECOND, patience: PATIENCE, errands: errands.collect() }
+    let errands: Vec<Errand> = errands.collect();
+    // The application has as much to do behind each front.
+    let per_second = PER_SECOND * errands.iter().map(|errand| errand.share).sum::<f64>();
+    Plan { addr, per_second, patience: PATIENCE, errands }
 }
 
 fn request(addr: SocketAddr, errand: &str, seed: &Seed, id: &str) -> Request {
@@ -118,7 +129,7 @@ fn request(addr: SocketAddr, errand: &str, seed: &Seed, id: &str) -> Request {
     let order = |fields: &str| Request::post(addr, &api("orders"), fields, "application/json", order(seed));
     match errand {
         "shop" => Request::get(addr, SHOP, &mark),
-        "static" => Request::get(addr, "/static/pretixbase/img/favicon.ico", &mark),
+        STATIC => Request::get(addr, "/static/pretixbase/img/favicon.ico", &mark),
         "api" => Request::get(addr, &api("items"), &login),
         "order" => order(&login),
         _ => order(&format!("{login}X-Idempotency-Key: {id}\r\n")),
@@ -169,6 +180,16 @@ fn figures(visits: &[Visit], begun: &[String]) -> Figures {
     ])
 }
 
+/// Every order that was placed has been begun: or the witness has not seen what it is to tell of, and a POST that was
+/// begun twice would look like none.
+fn witnessed(visits: &[Visit], begun: &[String]) -> Result<()> {
+    let placed = |visit: &&Visit| ERRANDS[visit.errand].0.starts_with("order") && visit.served();
+    match visits.iter().filter(placed).find(|visit| !begun.contains(&format!("{MARK}-{}", visit.id))) {
+        Some(missed) => Err(Error::new(format!("no worker noted that it began order {}", missed.id))),
+        None => Ok(()),
+    }
+}
+
 /// Says who was not served, and when.
 fn tell(visits: &[Visit]) {
     for visit in visits.iter().filter(|visit| !visit.served()).take(12) {
@@ -189,8 +210,28 @@ mod tests {
     const BAD: End = End::Answered { status: 502, retry_after: false };
     const UNSENT: End = End::Answered { status: 503, retry_after: true };
 
+    #[test]
+    fn nobody_asks_for_files_where_none_are_served() {
+        let seed = Seed { token: "token".into(), free: 1, paid: 2 };
+        let share = |serves_files| {
+            let plan = plan(SocketAddr::from(([127, 0, 0, 1], 1)), &seed, MARK, serves_files);
+            let of_files = plan.errands.iter().filter(|errand| errand.name == STATIC);
+            let files = of_files.map(|errand| errand.share).sum::<f64>();
+            (files, (plan.per_second * 100.0).round())
+        };
+        assert_eq!(share(false), (0.0, 200.0));
+        assert_eq!(share(true), (0.2, 250.0));
+    }
+
     fn visit(id: u64, errand: usize, end: End) -> Visit {
         Visit { errand, id, came: Duration::ZERO, took: Duration::from_millis(id), end }
+    }
+
+    #[test]
+    fn an_order_that_nobody_began_means_a_blind_witness() {
+        let placed = [visit(6, KEYLESS, End::Answered { status: 201, retry_after: false })];
+        assert!(witnessed(&placed, &["visit-6".into()]).is_ok());
+        assert!(witnessed(&placed, &["visit-5".into()]).is_err());
     }
 
     #[test]

@@ -67,6 +67,20 @@ impl Subject for HaproxyHttp {
     }
 }
 
+/// As http-lb looks at Pretix: workers that are busy for seconds are not dead.
+const CHECK: &str = "  option httpchk GET /healthcheck/
+  http-check send hdr Host localhost
+  timeout check 5s
+";
+
+/// What its users can tell it besides: requests are taken from slow clients before a worker is (as far as one buffer
+/// goes), what may be repeated is, and who is turned away hears when to come again.
+const CARE: &str = "  option http-buffer-request
+  retry-on conn-failure empty-response
+  http-request disable-l7-retry if METH_POST !{ req.hdr(X-Idempotency-Key) -m found }
+  http-after-response set-header Retry-After 5 if { status 503 }
+";
+
 fn config(front: &Front, home: &Path, port: u16) -> String {
     let (home, threads) = (home.display(), front.workers);
     let tls = if front.tls.is_some() {
@@ -77,9 +91,12 @@ fn config(front: &Front, home: &Path, port: u16) -> String {
     let (queue, check) = match front.application {
         Application::Plain => ("1m", ""),
         Application::Orders => ("5s", ""),
-        Application::Pretix => {
-            ("10s", "  option httpchk GET /healthcheck/\n  http-check send hdr Host localhost\n")
-        }
+        Application::Pretix => ("15s", CHECK),
+    };
+    let (reuse, care) = match front.application {
+        // Nothing but traffic is measured, and nothing is lost by a connection that is closed just then.
+        Application::Plain => ("always", ""),
+        Application::Orders | Application::Pretix => ("safe", CARE),
     };
     let mut text = format!(
         "global
@@ -103,13 +120,13 @@ frontend web
   default_backend application
 backend application
   balance leastconn
-  http-reuse safe
-{check}{}",
+  http-reuse {reuse}
+{care}{check}{}",
         priorities(front.application)
     );
     for (number, addr) in front.upstreams.iter().enumerate() {
         let slots = front.slots.map_or_else(String::new, |slots| format!(" maxconn {slots}"));
-        let check = if check.is_empty() { "" } else { " check inter 2s fall 2 rise 1" };
+        let check = if check.is_empty() { "" } else { " check inter 2s fall 3 rise 1" };
         let _ = writeln!(text, "  server s{number} {addr}{slots}{check}");
     }
     text
@@ -138,5 +155,6 @@ mod tests {
         let text = config(&front, Path::new("/h"), 80);
         assert!(text.ends_with("  server s0 127.0.0.1:9 maxconn 2\n"), "{text}");
         assert!(text.contains("set-priority-class") && !text.contains("httpchk"));
+        assert!(text.contains("http-buffer-request") && text.contains("http-reuse safe"), "{text}");
     }
 }

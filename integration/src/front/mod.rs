@@ -31,6 +31,11 @@ pub const PINGORA: &str = "pingora-proxy";
 /// What the peers need of Debian.
 pub const PACKAGES: &[&str] = &["nginx-light", "haproxy"];
 
+/// Whether this front serves files by itself.
+pub fn serves_files(subject: &str) -> bool {
+    !matches!(subject, HAPROXY | PINGORA)
+}
+
 /// What is asked of whoever stands in front.
 #[derive(Debug, Clone)]
 pub struct Front {

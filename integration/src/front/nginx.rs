@@ -105,7 +105,7 @@ fn upstream(front: &Front, down: &[SocketAddr]) -> String {
             if front.upstreams.len() > 1 { " max_fails=2 fail_timeout=5s" } else { " max_fails=0" };
         let _ = writeln!(text, "    server {addr}{patience}{word};");
     }
-    text + "    keepalive 256; keepalive_requests 1000000000;\n  }\n"
+    text + "    keepalive 1024; keepalive_requests 1000000000;\n  }\n"
 }
 
 fn server(front: &Front) -> String {

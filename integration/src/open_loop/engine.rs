@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -31,6 +32,7 @@ const EVENTS: usize = 512;
 /// A connected load client.
 pub struct Client {
     load: Load,
+    tls: Option<Tls>,
     exchange: Exchange,
     connections: Vec<Connection>,
 }
@@ -44,7 +46,7 @@ impl Client {
         let length = opened.first().map_or(0, |(_, length)| *length);
         let connections = opened.into_iter().map(|(connection, _)| connection).collect();
         let exchange = Exchange::new(&load.talk, length, load.pipeline);
-        Ok(Self { load: load.clone(), exchange, connections })
+        Ok(Self { load: load.clone(), tls, exchange, connections })
     }
 
     /// Offers the load for `warm` and then for `window`, of which it tells, on a thread of its own.
@@ -78,7 +80,7 @@ struct Run<'a> {
     lines: Vec<Line>,
     idle: VecDeque<usize>,
     schedule: Option<Schedule>,
-    poll: std::os::fd::OwnedFd,
+    poll: OwnedFd,
     start: Instant,
     warm: Duration,
     end: Duration,
@@ -92,10 +94,7 @@ impl<'a> Run<'a> {
     fn begin(client: &'a mut Client, warm: Duration, window: Duration) -> Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         for (number, connection) in client.connections.iter().enumerate() {
-            let data = epoll::EventData::new_u64(number as u64);
-            epoll::add(&poll, connection, data, epoll::EventFlags::IN)
-                .map_err(io::Error::from)
-                .context("epoll")?;
+            watch(&poll, number, connection).context("epoll")?;
         }
         let count = client.connections.len();
         let schedule = match client.load.pace {
@@ -221,6 +220,7 @@ impl<'a> Run<'a> {
             let whole = line.progress.hear(&self.client.exchange, &self.buffer[..n]);
             let whole = whole.map_err(|_| io::ErrorKind::InvalidData)?;
             if whole > 0 && line.due >= self.warm {
+                self.outcome.answered += whole as u64;
                 record(&mut self.outcome.latency, now.saturating_sub(line.due), whole as u64);
             }
             if whole > 0 && line.progress.owed == 0 {
@@ -239,8 +239,22 @@ impl<'a> Run<'a> {
             return;
         }
         self.outcome.errors += 1;
-        self.outcome.closed_idle += u64::from(self.lines[number].progress.owed == 0);
         let _ = epoll::delete(&self.poll, &self.client.connections[number]); // it can only be gone already
+        if self.lines[number].progress.owed > 0 {
+            return;
+        }
+        self.outcome.closed_idle += 1;
+        match self.reopen(number) {
+            Ok(()) => self.lines[number] = Line::default(),
+            Err(_) => self.idle.retain(|free| *free != number),
+        }
+    }
+
+    /// A connection in its place; it stays where it is among the free ones.
+    fn reopen(&mut self, number: usize) -> Result<()> {
+        let Client { load, tls, connections, .. } = &mut *self.client;
+        connections[number] = Connection::open(load.addr, tls.as_ref(), &load.talk)?.0;
+        Ok(watch(&self.poll, number, &connections[number])?)
     }
 
     /// What was due and has no answer yet took at least until now: left out, the slowest would not count at all.
@@ -258,6 +272,12 @@ impl<'a> Run<'a> {
             schedule.advance(fastrand::f64());
         }
     }
+}
+
+/// Hears of what comes on this connection.
+fn watch(poll: &OwnedFd, number: usize, connection: &Connection) -> io::Result<()> {
+    let data = epoll::EventData::new_u64(number as u64);
+    Ok(epoll::add(poll, connection, data, epoll::EventFlags::IN)?)
 }
 
 fn record(histogram: &mut Histogram<u64>, took: Duration, times: u64) {
@@ -330,6 +350,25 @@ mod tests {
         let outcome = run(&load(server(usize::MAX >> 40, ABC), 2, Pace::Open(1000.0)));
         assert!((100..400).contains(&outcome.latency.len()), "{} of about 200", outcome.latency.len());
         assert!(outcome.percentile(90.0) > 100_000.0, "{} us", outcome.percentile(90.0));
+        assert!(outcome.slower_than(WINDOW / 2) > 50 && outcome.per_second() == 0.0, "{outcome:?}");
+    }
+
+    #[test]
+    fn a_connection_that_is_closed_while_it_is_idle_is_opened_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let mut asked = vec![0; GET.len()];
+                let _ = client.read_exact(&mut asked).and_then(|()| client.write_all(ABC.as_bytes()));
+            }
+        });
+        let outcome = run(&load(addr, 1, Pace::Open(100.0)));
+        assert!(outcome.answered > 3, "{outcome:?}");
+        assert!(
+            outcome.closed_idle >= outcome.answered - 1 && outcome.closed_idle == outcome.errors,
+            "{outcome:?}"
+        );
     }
 
     #[test]

@@ -77,12 +77,16 @@ pub enum Pace {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// From the moment at which a request was due to the end of its answer, in microseconds.
+    /// What was due and has no answer yet counts with what it has waited so far.
     pub latency: Histogram<u64>,
+    /// Answers to what was due in the window.
+    pub answered: u64,
     /// From that moment until it was sent, although a connection was free: what this client itself is to blame for.
     pub lag: Histogram<u64>,
     /// Connections that failed, or heard something else than they had asked for.
     pub errors: u64,
-    /// Of these, how many connections were closed while no answer was owed.
+    /// Of these, how many connections were closed while no answer was owed. They are opened anew at once, as any client
+    /// would.
     pub closed_idle: u64,
     /// How long the run was.
     pub window: Duration,
@@ -90,7 +94,8 @@ pub struct Outcome {
 
 impl Outcome {
     fn new(window: Duration) -> Result<Self> {
-        Ok(Self { latency: histogram()?, lag: histogram()?, errors: 0, closed_idle: 0, window })
+        let (latency, lag) = (histogram()?, histogram()?);
+        Ok(Self { latency, answered: 0, lag, errors: 0, closed_idle: 0, window })
     }
 
     /// A percentile of the latency in microseconds.
@@ -100,7 +105,13 @@ impl Outcome {
 
     /// Answers per second.
     pub fn per_second(&self) -> f64 {
-        self.latency.len() as f64 / self.window.as_secs_f64()
+        self.answered as f64 / self.window.as_secs_f64()
+    }
+
+    /// Requests that took longer, or have no answer after that long.
+    pub fn slower_than(&self, bound: Duration) -> u64 {
+        let micros = u64::try_from(bound.as_micros()).unwrap_or(LONGEST_US);
+        self.latency.count_between(micros, LONGEST_US)
     }
 }
 

@@ -137,9 +137,10 @@ impl Pretix {
     }
 
     /// The marks of the requests that a worker has begun.
-    pub fn begun(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.dir.join("begun")).unwrap_or_default();
-        text.lines().map(String::from).collect()
+    pub fn begun(&self) -> Result<Vec<String>> {
+        let file = self.dir.join("begun");
+        let text = fs::read_to_string(&file).context(file.display())?;
+        Ok(text.lines().map(String::from).collect())
     }
 
     /// Its static files, which gunicorn does not serve. The wheel ships them built.

@@ -47,6 +47,10 @@ pub(super) fn run(binary: &Path, quick: bool) -> Result<Part> {
         load::slow(&stage, &mut part)?;
     }
     let alive = super::raw::Raw::connect(stage.router.addr()).and_then(|mut raw| raw.get("/"));
-    part.judge("an ordinary request behind all that", alive.map(drop).map_err(|e| e.to_string()));
+    let alive = match alive {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(format!("{:?}", other.map(|answer| answer.status))),
+    };
+    part.judge("an ordinary request behind all that", alive);
     Ok(part.done())
 }

@@ -150,6 +150,11 @@ impl Raw {
         }
     }
 
+    /// Whether the other side has ended the connection, as far as that was read.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// What else comes before the end; an error if there is none.
     pub(super) fn rest(&mut self) -> Result<Vec<u8>> {
         while self.fill()? > 0 {}

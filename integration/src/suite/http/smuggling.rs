@@ -140,8 +140,10 @@ fn judge(case: &Case, heard: &Heard) -> std::result::Result<(), String> {
             Expected::Accept(body) => {
                 // Refused for other reasons: no such method, or the like. Then there is nothing to be seen.
                 let status = statuses.next().ok_or_else(|| format!("no answer; {heard:?}"))?;
-                if *status >= 400 {
-                    continue;
+                match status {
+                    500 | 502..=504 => return Err(format!("answered by an error of its own; {heard:?}")),
+                    400.. => continue,
+                    _ => {}
                 }
                 let request = seen.next().ok_or_else(|| format!("answered, but not seen; {heard:?}"))?;
                 if request.length != length(*body) {
@@ -198,6 +200,7 @@ mod tests {
         check(Expected::Accept(Body::Length(3)), &[200], &[3, 0], true, false);
         check(Expected::Accept(Body::Length(3)), &[200], &[], true, false);
         check(Expected::Accept(Body::None), &[405], &[], true, true);
+        check(Expected::Accept(Body::None), &[502], &[], true, false);
     }
 
     #[test]

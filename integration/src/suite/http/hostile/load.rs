@@ -123,7 +123,8 @@ fn slow_reader(stage: &Stage, part: &mut Part) -> Result<()> {
     std::thread::sleep(PAUSE);
     let outcome = raw.answer();
     let verdict = match outcome {
-        Err(_) => Ok(()),
+        Err(_) if raw.has_ended() => Ok(()),
+        Err(error) => Err(format!("it was not cut: {error}")),
         Ok(answer) => Err(format!("{:?} came whole", answer.map(|answer| answer.status))),
     };
     part.judge("slow_reader", verdict);
