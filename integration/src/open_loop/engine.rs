@@ -135,8 +135,8 @@ impl<'a> Run<'a> {
             let now = self.start.elapsed();
             for event in &events {
                 let number = event.data.u64() as usize;
-                if self.look(number, event.flags, now).is_err() {
-                    self.give_up(number);
+                if let Err(error) = self.look(number, event.flags, now) {
+                    self.give_up(number, &error);
                 }
             }
         }
@@ -175,8 +175,8 @@ impl<'a> Run<'a> {
         if due >= self.warm && !self.starved {
             record(&mut self.outcome.lag, now.saturating_sub(due), 1);
         }
-        if self.send(number).is_err() {
-            self.give_up(number);
+        if let Err(error) = self.send(number) {
+            self.give_up(number, &error);
         }
     }
 
@@ -233,24 +233,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The connection is of no use any more.
-    fn give_up(&mut self, number: usize) {
-        if std::mem::replace(&mut self.lines[number].broken, true) {
+    /// The connection is of no use any more. One that was closed is opened anew, as any client would; one that says what
+    /// was not asked for stays away.
+    fn give_up(&mut self, number: usize, error: &io::Error) {
+        if self.lines[number].broken {
             return;
         }
+        let owed = self.lines[number].progress.owed > 0;
         self.outcome.errors += 1;
+        self.outcome.closed_idle += u64::from(!owed);
         let _ = epoll::delete(&self.poll, &self.client.connections[number]); // it can only be gone already
-        if self.lines[number].progress.owed > 0 {
-            return;
-        }
-        self.outcome.closed_idle += 1;
-        match self.reopen(number) {
-            Ok(()) => self.lines[number] = Line::default(),
-            Err(_) => self.idle.retain(|free| *free != number),
+        let opened = error.kind() != io::ErrorKind::InvalidData && self.reopen(number).is_ok();
+        self.lines[number] = Line { broken: !opened, ..Line::default() };
+        match (opened, owed) {
+            (true, true) => self.idle.push_back(number),
+            (true, false) => {} // it is among the free ones
+            (false, _) => self.idle.retain(|free| *free != number),
         }
     }
 
-    /// A connection in its place; it stays where it is among the free ones.
+    /// A connection in its place.
     fn reopen(&mut self, number: usize) -> Result<()> {
         let Client { load, tls, connections, .. } = &mut *self.client;
         connections[number] = Connection::open(load.addr, tls.as_ref(), &load.talk)?.0;

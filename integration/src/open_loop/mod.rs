@@ -83,10 +83,10 @@ pub struct Outcome {
     pub answered: u64,
     /// From that moment until it was sent, although a connection was free: what this client itself is to blame for.
     pub lag: Histogram<u64>,
-    /// Connections that failed, or heard something else than they had asked for.
+    /// Connections that failed, or heard something else than they had asked for. The former are opened anew at once, as any
+    /// client would; what was under way on them is answered by nobody.
     pub errors: u64,
-    /// Of these, how many connections were closed while no answer was owed. They are opened anew at once, as any client
-    /// would.
+    /// Of these, how many connections were closed while no answer was owed.
     pub closed_idle: u64,
     /// How long the run was.
     pub window: Duration,
